@@ -27,16 +27,17 @@ class LocalApi(LocalNode):
     def __init__(self, node: Node) -> None:
         context, directory, trust, lookups = node.context, node.directory, node.trust, node.lookups
         networks, introduction, views, web, ways = node.networks, node.introduction, node.views, node.web, node.ways
-        inbox, sending = node.inbox, node.sending
+        publishing, inbox, sending = node.publishing, node.inbox, node.sending
         patience = Patience(directory, networks, node.dialer, lookups, context.clocks)
         search = Search(context.me, directory, web, ways, trust, networks, introduction, patience, views)
-        self.membership = Membership(context, directory, networks, introduction, node.outbox)
+        self.membership = Membership(context, directory, networks, publishing, introduction, node.outbox)
         """The networks that we are in."""
         self.acquaintance = Acquaintance(node)
         """The agents that are known."""
         own = OwnAgent(
-            node.parts, context, directory, introduction, networks, self.membership, lookups, views, inbox, node.twins
-        )
+            node.parts, context, directory, introduction, networks, publishing, self.membership, lookups, views, inbox,
+            node.twins,
+        )  # fmt: skip
         reach = Reach(node.dialer, introduction, networks, lookups)
         agents = Agents(own, directory, web, ways, node.consent, search, patience, views, self.acquaintance, reach)
         selector = Selector(directory, trust, node.consent, search, patience)
@@ -55,7 +56,9 @@ class LocalApi(LocalNode):
             self.acquaintance,
             reach,
             self.membership,
-            Entrance(context, directory, trust, networks, self.membership, introduction, node.dialer, lookups),
+            Entrance(
+                context, directory, trust, networks, publishing, self.membership, introduction, node.dialer, lookups
+            ),
             self.tasks,
             Leasing(context, inbox, sending, directory, trust, node.consent, node.files, views, shown),
             Desk(node, search),

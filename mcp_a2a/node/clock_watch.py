@@ -12,9 +12,9 @@ from mcp_a2a.node.context import Context
 from mcp_a2a.node.directory import Directory
 from mcp_a2a.node.housekeeping import Housekeeping
 from mcp_a2a.node.introduction import Introduction
+from mcp_a2a.node.listings import Listings
 from mcp_a2a.node.lookups import Lookups
 from mcp_a2a.node.moves import Moves
-from mcp_a2a.node.networks import Networks
 from mcp_a2a.node.outbox import Outbox
 from mcp_a2a.protocol.did import PeerId
 from mcp_a2a.store.records import shift_leases
@@ -37,7 +37,7 @@ class ClockWatch:
     """Seconds since this machine started, also while it slept."""
     directory: Directory
     outbox: Outbox
-    networks: Networks
+    listings: Listings
     introduction: Introduction
     housekeeping: Housekeeping
     moves: Moves
@@ -70,5 +70,5 @@ class ClockWatch:
         self.context.database.enqueue(lambda connection: shift_leases(connection, seconds), lambda _: None)
         if not self.housekeeping.turn_keys():
             self.introduction.greet_all(self.directory)
-        self.networks.clock_set()
+        self.listings.clock_set()
         self.outbox.clock_set()

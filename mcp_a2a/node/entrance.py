@@ -32,6 +32,7 @@ from mcp_a2a.node.introduction import Introduction
 from mcp_a2a.node.lookups import Lookups
 from mcp_a2a.node.membership import Membership
 from mcp_a2a.node.networks import MAX_NETWORKS, Joined, Networks
+from mcp_a2a.node.publishing import Publishing
 from mcp_a2a.node.ticket_places import checked_places
 from mcp_a2a.node.trust import TrustBook
 from mcp_a2a.protocol.crypto import AEAD_NONCE_SIZE
@@ -67,6 +68,7 @@ class Entrance:
     directory: Directory
     trust: TrustBook
     networks: Networks
+    publishing: Publishing
     membership: Membership
     introduction: Introduction
     dialer: Dialer
@@ -168,7 +170,7 @@ class Entrance:
 
     async def _publish(self, joined: Joined, url: str, *, must: bool) -> None:
         try:
-            await self.networks.publish(joined, url)
+            await self.publishing.publish(joined, url)
         except NotAdmittedError as error:
             raise NotAdmittedError(
                 url,
@@ -348,7 +350,7 @@ class Entrance:
         await self.networks.wait_settled(seconds)
         reached = [url for url in joined.row.relays if self.networks.is_synced(joined, url)]
         for url in reached:
-            await self.networks.publish(joined, url)
+            await self.publishing.publish(joined, url)
         if not reached:
             url = joined.row.relays[0]
             reason = self.networks.failures.get(url, f"it did not answer within {seconds:.0f} s")

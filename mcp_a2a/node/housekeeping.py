@@ -19,6 +19,7 @@ from mcp_a2a.node.feed import Feed
 from mcp_a2a.node.files import Files
 from mcp_a2a.node.introduction import Introduction
 from mcp_a2a.node.networks import Networks
+from mcp_a2a.node.publishing import Publishing
 from mcp_a2a.node.receive import FORGOTTEN
 from mcp_a2a.protocol.aging import Mark
 from mcp_a2a.protocol.bundle import KEEP_SECRET_SECONDS, KeyRing
@@ -52,6 +53,7 @@ class Housekeeping:
     directory: Directory
     introduction: Introduction
     networks: Networks
+    publishing: Publishing
     files: Files
     feed: Feed
 
@@ -65,7 +67,7 @@ class Housekeeping:
                 saved = await self._store_keys()
             self._keep_books()
             self.networks.forget_lapsed()
-            self.networks.publish_again()
+            self.publishing.again()
             self.files.tidy()
             drop_copies(self.context.database.path, self.context.clocks.aged() - KEEP_SECRET_SECONDS)
             self.feed.drop_idle()
@@ -99,7 +101,7 @@ class Housekeeping:
             logger.warning("our new keys could not be stored: %s", error)
             return False
         self.introduction.greet_all(self.directory)
-        self.networks.publish_everywhere()
+        self.publishing.everywhere()
         return True
 
 

@@ -36,6 +36,7 @@ from mcp_a2a.node.letters import network_letter
 from mcp_a2a.node.network_views import network_view
 from mcp_a2a.node.networks import Joined, Networks
 from mcp_a2a.node.outbox import Outbox
+from mcp_a2a.node.publishing import Publishing
 from mcp_a2a.node.refusal import Refusal
 from mcp_a2a.plurals import many
 from mcp_a2a.protocol.did import PeerId
@@ -69,11 +70,18 @@ class Membership:
     """Changes which networks we are in. `entrance` is how one gets into them."""
 
     def __init__(
-        self, context: Context, directory: Directory, networks: Networks, introduction: Introduction, outbox: Outbox
+        self,
+        context: Context,
+        directory: Directory,
+        networks: Networks,
+        publishing: Publishing,
+        introduction: Introduction,
+        outbox: Outbox,
     ) -> None:
         self._context = context
         self._directory = directory
         self._networks = networks
+        self._publishing = publishing
         self._introduction = introduction
         self._outbox = outbox
         self._turn = anyio.Lock()
@@ -121,7 +129,7 @@ class Membership:
             self._networks.reload()  # its owner may just have renewed it: what we leave is the network as it is now
             joined = self._networks.named(request.network)
             view = self.view(joined)
-            with self._networks.leaving(joined):
+            with self._publishing.leaving(joined):
                 await self._withdraw(joined)
                 self.forget(joined)
             return view
@@ -167,7 +175,7 @@ class Membership:
             return self._rotated(old, stay, left_out, warnings=unheard)
         network = Network(self._context.randomness(SECRET_SIZE))
         unserved = await self._admit(network, old.row.relays)  # a closed relay lets us in for the old one until then
-        with self._networks.leaving(old):
+        with self._publishing.leaving(old):
             await self._withdraw(old)  # while we can still prove to be in it
             new, letters = await self._replace(old, network, stay)
         await self._announce(new, unserved)
@@ -247,7 +255,7 @@ class Membership:
     async def _announce(self, joined: Joined, unserved: dict[str, str]) -> None:
         for url in joined.row.relays:
             try:
-                await self._networks.publish(joined, url)
+                await self._publishing.publish(joined, url)
             except RelayError as error:
                 unserved.setdefault(url, str(error))
 
@@ -296,7 +304,7 @@ class Membership:
             logger.warning("%s is not the owner of %s, so its new secret is ignored", sender, old.name)
             done(None)
             return
-        if old is not None and self._networks.is_leaving(body.previous):
+        if old is not None and self._publishing.is_leaving(body.previous):
             done(Refusal("busy", UNKNOWN_RETRY_SECONDS))  # we leave it this moment, and must not come back by this
             return
         try:
@@ -325,7 +333,7 @@ class Membership:
         Whoever is stopped in between is only missing from the new one's directory until the next start.
         """
         if old is not None:
-            with self._networks.leaving(old):
+            with self._publishing.leaving(old):
                 try:
                     await self._withdraw(old)
                 except McpA2AError as error:

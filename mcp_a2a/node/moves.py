@@ -11,6 +11,7 @@ from mcp_a2a.node.directory import Directory, Peer
 from mcp_a2a.node.introduction import Introduction
 from mcp_a2a.node.lookups import Lookups
 from mcp_a2a.node.networks import Networks
+from mcp_a2a.node.publishing import Publishing
 from mcp_a2a.protocol.advert import MAX_ADDRESSES
 from mcp_a2a.protocol.paths import DirectAddr, TransportAddr
 
@@ -28,6 +29,7 @@ class Moves:
     directory: Directory
     introduction: Introduction
     networks: Networks
+    publishing: Publishing
     lookups: Lookups
     moved: Callable[[], Awaitable[None]] | None
     """Returns when addresses of this machine have changed; without it they are looked at now and then."""
@@ -58,7 +60,7 @@ class Moves:
         ]
         if addresses != self.introduction.addresses:
             self.introduction.addresses = addresses
-            self.networks.publish_everywhere()
+            self.publishing.everywhere()
 
     def came_anew(self, peer: Peer) -> None:
         """Ask the older links of a peer for a sign of life: what it had before its newest link may be cut."""

@@ -1,15 +1,12 @@
-"""The networks we are in: who else is, as their relays and they themselves tell it, and telling them about us.
+"""The networks that we are in, and their members.
 
-A member is known by what only a member can make: an advert sealed with the network's directory key, or a voucher in
-a greeting. What a relay says beside that (who is connected) only decides how things are shown and which way is tried
-first.
+What relays tell of members comes through `listings`, and `publishing` tells members of us.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 
@@ -18,7 +15,6 @@ import anyio
 from mcp_a2a.errors import (
     ConfigurationError,
     LocalProtocolError,
-    McpA2AError,
     NetworkNotFoundError,
     RelayError,
     RemoteProtocolError,
@@ -26,12 +22,9 @@ from mcp_a2a.errors import (
 from mcp_a2a.file_events import watched
 from mcp_a2a.node.context import Changes, Context
 from mcp_a2a.node.directory import Directory, Peer
-from mcp_a2a.node.introduction import Introduction
 from mcp_a2a.ports import Sighting
 from mcp_a2a.protocol.advert import Advert
-from mcp_a2a.protocol.crypto import AEAD_NONCE_SIZE
 from mcp_a2a.protocol.did import PeerId
-from mcp_a2a.protocol.listing import Listing
 from mcp_a2a.protocol.network import Network
 from mcp_a2a.protocol.paths import DirectAddr, RelayAddr, parse_address
 from mcp_a2a.relay_ports import Relays, Watched
@@ -40,7 +33,6 @@ from mcp_a2a.store.networks import (
     MemberRow,
     all_members,
     all_syncs,
-    drop_member,
     drop_network,
     save_member,
     save_sync,
@@ -69,33 +61,25 @@ class Joined:
 
 
 class Networks:
-    """What we know of our networks. Implements `relay_ports.RelayHandler`; the folder says which there are."""
+    """What we know of our networks; the folder says which there are."""
 
     def __init__(
         self,
         context: Context,
         directory: Directory,
-        introduction: Introduction,
         relays: Relays,
         folder: NetworkFolder,
         near: Callable[[DirectAddr], bool],
     ) -> None:
         self._context = context
         self._directory = directory
-        self._introduction = introduction
         self.relays = relays
         self.folder = folder
         self._stamp: frozenset[tuple[str, int, int]] | None = frozenset()
         self._near = near
         self._joined: dict[PeerId, Joined] = {}
-        self._leaving: set[PeerId] = set()
         self._syncs: dict[tuple[str, str], tuple[int, int]] = {}
         self._synced: set[tuple[PeerId, str]] = set()
-        self._suspects: set[str] = set()
-        self.unpublished: set[str] = set()
-        """Relays that did not take our entry; perhaps because of a clock."""
-        self._passed_over: set[tuple[PeerId, str]] = set()
-        """Where an entry was over by our clock. If that is wrong, the relay has to tell it again."""
         self.failures: dict[str, str] = {}
         """Relays that there is no session with, and why."""
         self.changes = Changes()
@@ -106,11 +90,6 @@ class Networks:
         """Called with each peer that turns out to be a member."""
         self.on_vouched: Callable[[PeerId], None] = lambda _: None
         """Called with a member that showed a voucher for the first time: it may not know yet that we are one."""
-        self.on_relay: Callable[[str], None] = lambda _: None
-        """Called when a session with a relay is up."""
-        self.on_doubled: Callable[[str], None] = lambda _: None
-        """Called with what says that our key runs twice."""
-        relays.hear(self)
 
     def __iter__(self) -> Iterator[Joined]:
         return iter(self._joined.values())
@@ -148,9 +127,9 @@ class Networks:
             self._add(row)
         touched = [*(joined.row for joined in gone), *changed, *(known[row.id] for row in changed if row.id in known)]
         for url in {url for row in touched for url in row.relays}:
-            self._keep(url)
+            self.keep(url)
         if touched:
-            self._notify()
+            self.notify()
 
     def _remembered(self, joined: Joined, member: MemberRow) -> None:
         peer_id = PeerId.parse_untrusted(member.did)
@@ -158,7 +137,7 @@ class Networks:
         joined.listed[peer_id] = member.seq
         peer = self._directory.get(peer_id)
         if member.relay is not None and member.relay in joined.row.relays:
-            self._directory.sighted(self._sighting(peer_id, member.relay, peer.advert))
+            self._directory.sighted(self.sighting(peer_id, member.relay, peer.advert))
 
     # --- asking ----------------------------------------------------------------------------------
 
@@ -229,11 +208,9 @@ class Networks:
                 continue
             if bundle is not None:
                 self._directory.get(peer_id).learn_bundle(bundle)
-                self._directory.sighted(self._sighting(peer_id, state.url, None))
+                self._directory.sighted(self.sighting(peer_id, state.url, None))
                 return True
         return False
-
-    # --- which there are -------------------------------------------------------------------------
 
     def _add(self, row: NetworkRow) -> None:
         try:
@@ -250,9 +227,9 @@ class Networks:
         for url in joined.row.relays:
             self._syncs.pop((joined.row.id, url), None)
             for peer_id in joined.members:
-                self._unlist(peer_id, url)
+                self.unlist(peer_id, url)
 
-    def _keep(self, url: str) -> None:
+    def keep(self, url: str) -> None:
         """Hold a session with a relay as long as one of our networks is there."""
         self.failures.pop(url, None)
         self._unsync(url)
@@ -264,157 +241,7 @@ class Networks:
     def _watched(self, url: str) -> Sequence[Watched]:
         return [Watched(joined.network, *self._syncs.get((joined.row.id, url), (0, 0))) for joined in self.at(url)]
 
-    # --- telling others about us -----------------------------------------------------------------
-
-    @contextmanager
-    def leaving(self, joined: Joined) -> Iterator[None]:
-        """While it lasts we do not say that we are in this network: that would be newer than our withdrawal.
-
-        If we are still in it afterwards, we could not leave (a full disk, a call that was cancelled), and say so again.
-        """
-        self._leaving.add(joined.network.id)
-        try:
-            yield
-        finally:
-            self._leaving.discard(joined.network.id)
-            if joined.network.id in self._joined:
-                self.publish_everywhere()
-
-    def is_leaving(self, network: PeerId) -> bool:
-        """Whether we are about to be in this network no more."""
-        return network in self._leaving
-
-    async def publish(self, joined: Joined, url: str) -> None:
-        """Put our entry into the network's directory at this relay, unless we leave it or have left it meanwhile.
-
-        Raises:
-            RelayError
-        """
-        if joined.network.id in self._leaving or joined.network.id not in self._joined:
-            return
-        advert = self._introduction.entry()
-        nonce = self._context.randomness(AEAD_NONCE_SIZE)
-        listing = Listing.seal(joined.network.id, joined.network.directory_key, advert, nonce)
-        await self.relays.publish(url, listing)
-
-    def publish_everywhere(self) -> None:
-        """Our entry has changed: bring it to every relay that can be reached now; the others get it when they open."""
-        for url in self.urls:
-            self._context.tasks.start_soon(self._publish_at, url)
-
-    async def _publish_at(self, url: str) -> None:
-        if url not in self.connected_relays():
-            return
-        self.unpublished.discard(url)
-        for joined in self.at(url):
-            try:
-                await self.publish(joined, url)
-            except RelayError as error:
-                logger.warning("our entry in the network %s is not up to date: %s", joined.row.name, error)
-                self.unpublished.add(url)
-
-    def publish_again(self) -> None:
-        """Bring our entry to the relays that did not take it: their clock, or ours, may be right by now."""
-        for url in self.unpublished & self.urls:
-            self._context.tasks.start_soon(self._publish_at, url)
-
-    def clock_set(self) -> None:
-        """What was over by our clock may not be, and our entry is dated by it."""
-        for url in {url for _, url in self._passed_over} & self.urls:
-            self._keep(url)
-        self.publish_everywhere()
-
-    # --- RelayHandler ----------------------------------------------------------------------------
-
-    def relay_opened(self, url: str) -> None:
-        """A session is up."""
-        self.failures.pop(url, None)
-        self._forget_presence(url)  # it tells anew who is connected
-        self._passed_over = {(network, where) for network, where in self._passed_over if where != url}
-        self._context.tasks.start_soon(self._publish_at, url)
-        self.on_relay(url)
-        self._notify()
-
-    def relay_closed(self, url: str, reason: str) -> None:
-        """A session has ended, or did not come about."""
-        logger.info("no session with the relay %s: %s", url, reason)
-        self.failures[url] = reason
-        self._forget_presence(url)
-        self._unsync(url)
-        self._notify()
-
-    def _unsync(self, url: str) -> None:
-        self._synced = {(network, where) for network, where in self._synced if where != url}
-
-    def _forget_presence(self, url: str) -> None:
-        for peer in self._directory:
-            self._directory.attended(peer, url, present=False, now=self._context.clock())
-
-    def listed(self, url: str, listing: Listing) -> None:
-        """A member's entry."""
-        joined = self._joined.get(listing.network)
-        if joined is not None and listing.is_withdrawal:
-            self._said_to_have_left(joined, listing, url)
-            return
-        if joined is None or listing.peer == self._context.me:
-            return
-        try:
-            advert = listing.open_untrusted(joined.network.directory_key)
-        except RemoteProtocolError as error:
-            self._suspect(url, error)
-            return
-        if advert.seq < joined.left.get(advert.peer, -1):
-            return
-        if not advert.fresh(self._context.clocks.aged()):
-            self._passed_over.add((joined.network.id, url))
-        elif self._has_room(joined, advert.peer):
-            self._listed(joined, advert, url, online=listing.online)
-
-    def _said_to_have_left(self, joined: Joined, listing: Listing, url: str) -> None:
-        if not listing.is_signed:
-            self._suspect(url, "a withdrawal without the signature of its member")
-        elif listing.peer == self._context.me:
-            if listing.network not in self._leaving:
-                self._context.tasks.start_soon(self._come_back, listing, url)
-        elif listing.seq > joined.listed.get(listing.peer, -1):
-            self._withdrawn(joined, listing, url)
-
-    async def _come_back(self, listing: Listing, url: str) -> None:
-        """We have said that we leave, and are a member: by a data folder from a backup of before."""
-        if self._introduction.entry().seq >= listing.seq:
-            return
-        try:
-            await self._introduction.count_from(listing.seq)
-        except McpA2AError as error:
-            # This process counts from there all the same.
-            logger.warning("the number of our entry could not be stored: %s", error)
-        await self._publish_at(url)
-
-    def _suspect(self, url: str, why: object) -> None:
-        level = logging.DEBUG if url in self._suspects else logging.WARNING  # it is said once, not with each
-        self._suspects.add(url)
-        logger.log(level, "the relay %s lists something that no member has made: %s", url, why)
-
-    def _listed(self, joined: Joined, advert: Advert, url: str, *, online: bool) -> None:
-        peer = self._directory.advert_received(advert)
-        if peer is not None:
-            self._directory.remember(self._context.database, peer)
-        self._directory.sighted(self._sighting(advert.peer, url, advert))
-        self._directory.attended(self._directory.get(advert.peer), url, present=online, now=self._context.clock())
-        joined.listed[advert.peer] = max(advert.seq, joined.listed.get(advert.peer, -1))
-        self._believe(joined, advert.peer, advert.expires, url)
-        self._notify()
-
-    def _withdrawn(self, joined: Joined, listing: Listing, url: str) -> None:
-        peer_id = listing.peer
-        # Also of who is not known: the relay that lists it may be heard next. Such withdrawals are free to make.
-        if joined.members.pop(peer_id, None) is not None or len(joined.left) < MAX_MEMBERS:
-            joined.left[peer_id] = max(listing.seq, joined.left.get(peer_id, -1))
-        self._context.database.enqueue_lazily(lambda connection: drop_member(connection, joined.row.id, str(peer_id)))
-        self._unlist(peer_id, url)
-        self._notify()
-
-    def _unlist(self, peer_id: PeerId, url: str) -> None:
+    def unlist(self, peer_id: PeerId, url: str) -> None:
         """A relay no longer lists a peer for this network; perhaps it still does for another."""
         if any(peer_id in joined.members for joined in self.at(url)):
             return
@@ -423,36 +250,36 @@ class Networks:
         if peer is not None:
             self._directory.attended(peer, url, present=False, now=self._context.clock())
 
-    def doubled(self, url: str) -> None:
-        """Our key is also connected from elsewhere."""
-        self.on_doubled(f"the relay {url}")
+    def session_opened(self, url: str) -> None:
+        """A session with a relay is up: it tells anew who is connected."""
+        self.failures.pop(url, None)
+        self._forget_presence(url)
 
-    def synced(self, url: str, network: PeerId, epoch: int, revision: int) -> None:
-        """Everything up to a revision was told."""
+    def session_closed(self, url: str, reason: str) -> None:
+        """A session has ended, or did not come about."""
+        self.failures[url] = reason
+        self._forget_presence(url)
+        self._unsync(url)
+        self.notify()
+
+    def _unsync(self, url: str) -> None:
+        self._synced = {(network, where) for network, where in self._synced if where != url}
+
+    def _forget_presence(self, url: str) -> None:
+        for peer in self._directory:
+            self._directory.attended(peer, url, present=False, now=self._context.clock())
+
+    def synced(self, url: str, network: PeerId) -> None:
+        """A relay has told all that it knows of a network."""
         self._synced.add((network, url))
-        self._notify()
-        if (network, url) in self._passed_over:
-            return  # the next session tells it again
+        self.notify()
+
+    def resume_after(self, url: str, network: PeerId, epoch: int, revision: int) -> None:
+        """Have the next session with a relay tell what comes after a revision."""
         self._syncs[str(network), url] = (epoch, revision)
         self._context.database.enqueue_lazily(
             lambda connection: save_sync(connection, str(network), url, epoch, revision)
         )
-
-    def presence(self, url: str, network: PeerId, online: Sequence[PeerId], offline: Sequence[PeerId]) -> None:
-        """Who is connected to the relay. Only of those who are known: a relay cannot fill our memory."""
-        for peers, present in ((online, True), (offline, False)):
-            for peer_id in peers:
-                peer = self._directory.known(peer_id)
-                if peer is not None:
-                    self._directory.attended(peer, url, present=present, now=self._context.clock())
-        self._notify()
-
-    # --- members ---------------------------------------------------------------------------------
-
-    def vouchers(self, to: PeerId) -> Sequence[bytes]:
-        """What shows this peer alone which of its networks we are in."""
-        staying = (joined for joined in self if joined.network.id not in self._leaving)
-        return [joined.network.vouch(self._context.me, to) for joined in staying]
 
     def vouched(self, advert: Advert, vouchers: Sequence[bytes], expires: float) -> None:
         """A peer has shown vouchers with its advert: it is a member of the networks that one of them fits."""
@@ -461,18 +288,18 @@ class Networks:
             if advert.seq < joined.left.get(peer_id, -1):
                 continue  # a greeting that came late: it has left since
             fits = any(joined.network.is_vouched(peer_id, self._context.me, voucher) for voucher in vouchers)
-            if fits and self._has_room(joined, peer_id):
+            if fits and self.has_room(joined, peer_id):
                 is_new = peer_id not in joined.members
                 joined.listed[peer_id] = max(advert.seq, joined.listed.get(peer_id, -1))
-                self._believe(joined, peer_id, expires, None)
+                self.believe(joined, peer_id, expires, None)
                 if is_new:
                     self.on_vouched(peer_id)
 
     def expect(self, joined: Joined, peer_id: PeerId, expires: float) -> None:
         """A peer was given the network's secret, and will show itself; until then its mailbox is where it was."""
-        self._believe(joined, peer_id, expires, next(iter(joined.row.relays), None))
+        self.believe(joined, peer_id, expires, next(iter(joined.row.relays), None))
         for url in joined.row.relays:
-            self._directory.sighted(self._sighting(peer_id, url, self._directory.get(peer_id).advert))
+            self._directory.sighted(self.sighting(peer_id, url, self._directory.get(peer_id).advert))
 
     def forget_lapsed(self) -> None:
         """Members who have not shown themselves for too long are no longer believed."""
@@ -481,13 +308,15 @@ class Networks:
             for peer_id in [peer_id for peer_id, expires in joined.members.items() if expires <= now]:
                 del joined.members[peer_id]
 
-    def _has_room(self, joined: Joined, peer_id: PeerId) -> bool:
+    def has_room(self, joined: Joined, peer_id: PeerId) -> bool:
+        """True if the peer is a member already, or one more is accepted."""
         if peer_id in joined.members or len(joined.members) < MAX_MEMBERS:
             return True
         logger.warning("%s has more than %d members; %s is not taken notice of", joined.row.name, MAX_MEMBERS, peer_id)
         return False
 
-    def _believe(self, joined: Joined, peer_id: PeerId, expires: float, relay: str | None) -> None:
+    def believe(self, joined: Joined, peer_id: PeerId, expires: float, relay: str | None) -> None:
+        """Take a peer for a member until `expires`; `relay` lists it."""
         is_new = peer_id not in joined.members
         joined.members[peer_id] = max(expires, joined.members.get(peer_id, 0.0))
         row = MemberRow(joined.row.id, str(peer_id), relay, expires, joined.listed.get(peer_id, -1))
@@ -495,13 +324,14 @@ class Networks:
         self.on_member(peer_id)
         if is_new:
             self.on_newcomer(self._directory.get(peer_id), joined.row.name)
-        self._notify()
+        self.notify()
 
-    def _notify(self) -> None:
+    def notify(self) -> None:
+        """Wake those who wait for news of networks."""
         self.changes.notify()
         self._directory.changes.notify()
 
-    def _sighting(self, peer_id: PeerId, url: str, advert: Advert | None) -> Sighting:
+    def sighting(self, peer_id: PeerId, url: str, advert: Advert | None) -> Sighting:
         """Through the relay, and where it says itself that it listens, as far as that can be reached from here."""
         direct = [address for text in (advert.addresses if advert else ()) if (address := _direct(text)) is not None]
         near = [address for address in direct if self._near(address)]

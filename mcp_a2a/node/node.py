@@ -27,12 +27,14 @@ from mcp_a2a.node.inbox import Inbox
 from mcp_a2a.node.inquiry import Inquiry
 from mcp_a2a.node.intake import Intake
 from mcp_a2a.node.introduction import Introduction
+from mcp_a2a.node.listings import Listings
 from mcp_a2a.node.lookups import Lookups
 from mcp_a2a.node.moves import Moves
 from mcp_a2a.node.networks import Networks
 from mcp_a2a.node.news import News
 from mcp_a2a.node.outbox import Outbox
 from mcp_a2a.node.parts import NodeParts
+from mcp_a2a.node.publishing import Publishing
 from mcp_a2a.node.pushes import Pushes
 from mcp_a2a.node.quota import TaskQuota
 from mcp_a2a.node.sending import Sending
@@ -93,7 +95,9 @@ class Node:
         )
         self.inquiry = Inquiry(context, self.directory, self.dialer, self.outbox)
         self.introduction = Introduction(context, ring, parts.card)
-        self.networks = Networks(context, self.directory, self.introduction, parts.relays, parts.networks, parts.near)
+        self.networks = Networks(context, self.directory, parts.relays, parts.networks, parts.near)
+        self.publishing = Publishing(context, self.introduction, self.networks)
+        self.listings = Listings(context, self.directory, self.networks, self.publishing)
         self.ways = Ways(context.me, self.directory, self.web, self.trust)
         self.lookups = Lookups(parts.lookups, parts.own_addresses)
         self.views = AgentViews(self.directory, self.trust, self.networks, self.outbox, self.ways, context.clocks)
@@ -107,16 +111,19 @@ class Node:
             directory=self.directory,
             introduction=self.introduction,
             networks=self.networks,
+            publishing=self.publishing,
             files=self.files,
             feed=self.feed,
         )
-        self._moves = Moves(self.directory, self.introduction, self.networks, self.lookups, parts.moved)
+        self._moves = Moves(
+            self.directory, self.introduction, self.networks, self.publishing, self.lookups, parts.moved
+        )
         self._clock_watch = ClockWatch(
             context=context,
             uptime=parts.uptime,
             directory=self.directory,
             outbox=self.outbox,
-            networks=self.networks,
+            listings=self.listings,
             introduction=self.introduction,
             housekeeping=self._housekeeping,
             moves=self._moves,
@@ -128,13 +135,13 @@ class Node:
         """Tell services what happens in services that do not know them."""
         self.networks.on_member = self._let_in
         self.networks.on_vouched = lambda peer_id: self.introduction.greet_on(self.directory.get(peer_id).links)
-        self.networks.on_relay = self.outbox.route_opened
+        self.listings.on_relay = self.outbox.route_opened
         self.trust.is_member = self.networks.is_member
-        self.networks.on_doubled = self.twins.notice
+        self.listings.on_doubled = self.twins.notice
         self.introduction.run, self.introduction.met = self.twins.run, self.twins.runs_of
         self.intake.on_run = self.twins.introduced
         self.intake.on_files_gone = self.inquiry.files_are_gone
-        self.introduction.vouch = self.networks.vouchers
+        self.introduction.vouch = self.publishing.vouchers
         self.intake.on_vouchers = self.networks.vouched
         self.context.clocks.on_jump = self._clock_watch.clock_set
         self.context.clocks.on_testimony = self._clock_watch.clock_heard

@@ -23,6 +23,7 @@ from mcp_a2a.node.networks import Networks
 from mcp_a2a.node.own_card import sign_own
 from mcp_a2a.node.parts import NodeParts
 from mcp_a2a.node.peer_views import skill_views
+from mcp_a2a.node.publishing import Publishing
 from mcp_a2a.node.twins import Twins
 from mcp_a2a.protocol.model import AgentCard
 from mcp_a2a.protocol.names import fingerprint_words
@@ -47,6 +48,7 @@ class OwnAgent:
     directory: Directory
     introduction: Introduction
     networks: Networks
+    publishing: Publishing
     membership: Membership
     lookups: Lookups
     views: AgentViews
@@ -113,7 +115,7 @@ class OwnAgent:
             self.introduction.card = self.card.model_copy(update={"name": name})
             keep_card(self.context.database, self.card)
             self.introduction.greet_all(self.directory)
-            self.networks.publish_everywhere()
+            self.publishing.everywhere()
             self.directory.changes.notify()
         return RenameView(name=self.card.name, kept=kept, given=self.parts.given_name)
 

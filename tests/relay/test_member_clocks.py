@@ -76,9 +76,9 @@ async def test_an_entry_that_a_relay_did_not_take_because_of_its_clock_is_brough
         await joined(bob, ticket)
         relay.clock.jump(-60 * DAY)
         await bob.node.introduction.renew()
-        bob.node.networks.publish_everywhere()
+        bob.node.publishing.everywhere()
         with anyio.fail_after(30):
-            while relay.url not in bob.node.networks.unpublished:
+            while relay.url not in bob.node.publishing.unpublished:
                 await anyio.wait_all_tasks_blocked()
         number = bob.node.introduction.entry().seq
         relay.clock.jump(60 * DAY)

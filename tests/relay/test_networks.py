@@ -356,7 +356,7 @@ async def test_an_invitation_lists_no_agent_anew_that_is_leaving_meanwhile(world
     async with world.person("alice") as alice:
         await ticket_of(alice, relay)
         me, shop = alice.node.context.me, alice.node.networks.named("shop")
-        with alice.node.networks.leaving(shop):
+        with alice.node.publishing.leaving(shop):
             await alice.node.introduction.renew()  # what is said from now on is newer than the withdrawal
             before = relay.listings[shop.network.id, me].seq
             await ticket_of(alice, relay)
@@ -446,7 +446,7 @@ async def test_a_new_secret_that_comes_while_an_agent_leaves_does_not_keep_it_th
         shop = bob.node.networks.named("shop")
         body = renewed(shop)
         outcomes: list[object] = []
-        with bob.node.networks.leaving(shop):
+        with bob.node.publishing.leaving(shop):
             bob.node.intake.on_network(alice.node.context.me, body, outcomes.append)
         (outcome,) = outcomes
         assert isinstance(outcome, Refusal)
@@ -521,7 +521,7 @@ async def test_a_full_disk_ends_no_node_that_comes_back_to_its_network(
         left = Listing.withdrawal(identity, network, number, int(world.clock()) + 86_400)
         with monkeypatch.context() as patch, anyio.fail_after(30):
             patch.setattr(bob.node.context.database, "write", full)
-            bob.node.networks.listed(relay.url, left)
+            bob.node.listings.listed(relay.url, left)
             while relay.listings[network, identity.peer_id].seq <= number:
                 await anyio.wait_all_tasks_blocked()
 
