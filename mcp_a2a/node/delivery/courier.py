@@ -1,0 +1,55 @@
+"""What carries messages to one kind of destination.
+
+    queue    Send DialWanted LookWanted ProbeWanted CheckWanted
+    courier  sent not_sent | route_opened unreachable | looked | route_closed answered | answered
+
+A courier knows payloads, keys, connections and signatures. It decides nothing: it reports, and the queue answers with
+the next event. It checks signatures before it reports: `Answered.signed` is the courier's word.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, Protocol
+
+from mcp_a2a.node.delivery.model import Route, Send
+from mcp_a2a.node.delivery.patience import Patience
+
+Counterpart = Literal["sealed", "http", "caller"]
+"""Kinds of other sides: an agent with a key, an agent at a URL, a program that calls this node (it has no courier)."""
+
+
+class Courier(Protocol):
+    """Carries for the destinations of one kind. None of its methods waits for another machine."""
+
+    @property
+    def patience(self) -> Patience:
+        """The numbers that the queue goes by."""
+        ...
+
+    @property
+    def retargets(self) -> bool:
+        """Whether a task that was refused may go to another agent under its id."""
+        ...
+
+    def carry(self, send: Send) -> None:
+        """Put a message on its route, or begin to. Ends a look at the task of the message that is going on.
+
+        Reports `sent` or `not_sent` before it returns, and `answered` when an answer comes.
+        """
+        ...
+
+    def dial(self, destination: str) -> None:
+        """Begin to open a route. Reports `route_opened` or `unreachable`, always one of them."""
+        ...
+
+    def look(self, destination: str) -> None:
+        """Begin to look at the open task of a destination. Reports `looked`, always."""
+        ...
+
+    def probe(self, destination: str, route: Route) -> None:
+        """Have the other end of a route give a sign of life. Reports `route_closed` if there is none."""
+        ...
+
+    def check(self, destination: str, route: Route, tokens: tuple[bytes, ...]) -> None:
+        """Ask a relay what became of the copies that it keeps. Reports `answered` for each."""
+        ...
