@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 from mcp_a2a.api.agents import AgentView
 from mcp_a2a.node.clocks import Clocks
+from mcp_a2a.node.delivery.outbox import Outbox
 from mcp_a2a.node.directory import Directory, Peer
 from mcp_a2a.node.networks import Networks
-from mcp_a2a.node.outbox import Outbox
 from mcp_a2a.node.peer_views import agent_view
 from mcp_a2a.node.trust import TrustBook
 from mcp_a2a.node.ways import Ways

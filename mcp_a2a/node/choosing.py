@@ -11,9 +11,9 @@ from mcp_a2a.api.tasks import SendTaskBySkillRequest
 from mcp_a2a.errors import FileError, NoRouteError, SkillNotFoundError, TransitionError
 from mcp_a2a.node.attaching import Attached, Attaching
 from mcp_a2a.node.context import Context
+from mcp_a2a.node.delivery.outbox import Outbox
 from mcp_a2a.node.dialer import Dialer
 from mcp_a2a.node.letters import cancel_letter, message_letter, task_letter
-from mcp_a2a.node.outbox import Outbox
 from mcp_a2a.node.repeated import check_opening
 from mcp_a2a.node.selection import Candidate
 from mcp_a2a.node.sending import Draft, Sending, draft_of, no_relay_takes, with_files

@@ -9,13 +9,13 @@ from dataclasses import dataclass
 import anyio
 
 from mcp_a2a.node.context import Context
+from mcp_a2a.node.delivery.outbox import Outbox
 from mcp_a2a.node.directory import Directory
 from mcp_a2a.node.housekeeping import Housekeeping
 from mcp_a2a.node.introduction import Introduction
 from mcp_a2a.node.listings import Listings
 from mcp_a2a.node.lookups import Lookups
 from mcp_a2a.node.moves import Moves
-from mcp_a2a.node.outbox import Outbox
 from mcp_a2a.protocol.did import PeerId
 from mcp_a2a.store.records import shift_leases
 

@@ -24,9 +24,9 @@ from mcp_a2a.errors import (
 from mcp_a2a.node.answers import facts_of_answer, is_said_again
 from mcp_a2a.node.attaching import Attaching
 from mcp_a2a.node.context import Context, wait_until
+from mcp_a2a.node.delivery.outbox import Outbox
 from mcp_a2a.node.lease_clock import LeaseClock
 from mcp_a2a.node.letters import post_update
-from mcp_a2a.node.outbox import Outbox
 from mcp_a2a.protocol.blob import BlobRef
 from mcp_a2a.protocol.task import events as e
 from mcp_a2a.protocol.task.error import ErrorDetail

@@ -20,10 +20,10 @@ import anyio
 
 from mcp_a2a.errors import LinkError, TooLargeError, UnsendableError
 from mcp_a2a.node.context import Context, wait_until
+from mcp_a2a.node.delivery.outbox import Outbox
 from mcp_a2a.node.dialer import Dialer
 from mcp_a2a.node.directory import Directory, Peer
 from mcp_a2a.node.letters import ASK_SECONDS, ask_payload, update_letter
-from mcp_a2a.node.outbox import Outbox
 from mcp_a2a.ports import Link
 from mcp_a2a.protocol.blob import BlobRef, is_blob
 from mcp_a2a.protocol.did import PeerId

@@ -29,10 +29,10 @@ from mcp_a2a.errors import (
 )
 from mcp_a2a.node.contact_requests import ContactRequests
 from mcp_a2a.node.context import Context
+from mcp_a2a.node.delivery.outbox import Outbox
 from mcp_a2a.node.directory import Directory, Peer
 from mcp_a2a.node.inbox import Inbox, Order
 from mcp_a2a.node.inquiry import Memory
-from mcp_a2a.node.outbox import Outbox
 from mcp_a2a.node.pieces import NOT_ADMITTED, Pieces
 from mcp_a2a.node.quota import TaskQuota
 from mcp_a2a.node.receipts import BUSY_RETRY_SECONDS, Receipts

@@ -18,6 +18,7 @@ from mcp_a2a.node.choosing import Choosing
 from mcp_a2a.node.clock_watch import ClockWatch
 from mcp_a2a.node.consent import ConsentBook
 from mcp_a2a.node.context import Context
+from mcp_a2a.node.delivery.outbox import Outbox
 from mcp_a2a.node.dialer import Dialer
 from mcp_a2a.node.directory import Directory, Peer
 from mcp_a2a.node.feed import Feed
@@ -32,7 +33,6 @@ from mcp_a2a.node.lookups import Lookups
 from mcp_a2a.node.moves import Moves
 from mcp_a2a.node.networks import Networks
 from mcp_a2a.node.news import News
-from mcp_a2a.node.outbox import Outbox
 from mcp_a2a.node.parts import NodeParts
 from mcp_a2a.node.publishing import Publishing
 from mcp_a2a.node.pushes import Pushes

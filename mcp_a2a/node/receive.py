@@ -17,10 +17,10 @@ from mcp_a2a.errors import (
     RemoteProtocolError,
 )
 from mcp_a2a.node.context import Context
+from mcp_a2a.node.delivery.outbox import Outbox
 from mcp_a2a.node.directory import Directory
 from mcp_a2a.node.inbox import Inbox, Order
 from mcp_a2a.node.letters import cancel_letter, post_update
-from mcp_a2a.node.outbox import Outbox
 from mcp_a2a.node.receipts import BUSY_RETRY_SECONDS
 from mcp_a2a.node.refusal import Refusal
 from mcp_a2a.node.repeated import check_message

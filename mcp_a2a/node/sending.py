@@ -21,10 +21,10 @@ from mcp_a2a.errors import (
 from mcp_a2a.node.attaching import MIB, Attached, Attaching
 from mcp_a2a.node.consent import ConsentBook
 from mcp_a2a.node.context import Context
+from mcp_a2a.node.delivery.outbox import Outbox
 from mcp_a2a.node.dialer import Dialer
 from mcp_a2a.node.directory import Peer
 from mcp_a2a.node.letters import cancel_letter, message_letter, task_letter
-from mcp_a2a.node.outbox import Outbox
 from mcp_a2a.node.repeated import check_message, check_opening, check_turn
 from mcp_a2a.node.waiting import Waiting
 from mcp_a2a.protocol.blob import MAX_RELAYED_SIZE, BlobRef

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from mcp_a2a.api.tasks import TaskView
 from mcp_a2a.node.agent_views import AgentViews
 from mcp_a2a.node.context import Context
+from mcp_a2a.node.delivery.outbox import Outbox
 from mcp_a2a.node.directory import Directory, Peer
 from mcp_a2a.node.files import Files, shown
-from mcp_a2a.node.outbox import Outbox
 from mcp_a2a.node.task_views import Cargo, Way, task_view
 from mcp_a2a.node.web_courier import WebCourier
 from mcp_a2a.protocol.did import PeerId

@@ -6,7 +6,7 @@ import anyio
 
 from mcp_a2a.api.tasks import Until
 from mcp_a2a.node.context import Context, delivery_of, wait_until
-from mcp_a2a.node.outbox import Outbox
+from mcp_a2a.node.delivery.outbox import Outbox
 from mcp_a2a.protocol.model import Delivery
 from mcp_a2a.protocol.state import at_rest
 from mcp_a2a.protocol.task.task import Task

@@ -150,10 +150,10 @@ async def nothing_waits(*people: Person) -> None:
 
 def hurry(patch: pytest.MonkeyPatch) -> None:
     """Nobody waits long for another try."""
-    for module in ("outbox", "dialer"):
+    for module in ("delivery.outbox", "dialer"):
         patch.setattr(f"mcp_a2a.node.{module}.pause_after", lambda *_: 0.02)
     patch.setattr("mcp_a2a.node.lane.ANSWER_SECONDS", 0.3)
-    patch.setattr("mcp_a2a.node.outbox.MAX_PUT_OFF_SECONDS", 0.1)
-    patch.setattr("mcp_a2a.node.outbox.UNKNOWN", Backoff(0.1, 0.1))
+    patch.setattr("mcp_a2a.node.delivery.outbox.MAX_PUT_OFF_SECONDS", 0.1)
+    patch.setattr("mcp_a2a.node.delivery.outbox.UNKNOWN", Backoff(0.1, 0.1))
     for pause in ("HELD_RETRY_SECONDS", "HELD_RETRY_RELAYED_SECONDS"):
-        patch.setattr(f"mcp_a2a.node.outbox.{pause}", 0.1)
+        patch.setattr(f"mcp_a2a.node.delivery.outbox.{pause}", 0.1)

@@ -37,7 +37,7 @@ def world(tmp_path: Path) -> World:
 @pytest.fixture(autouse=True)
 def _brisk(monkeypatch: pytest.MonkeyPatch) -> None:
     """Retries in hundredths of seconds: what is tried again is what counts here, not how late."""
-    for module in ("dialer", "outbox"):
+    for module in ("dialer", "delivery.outbox"):
         monkeypatch.setattr(f"mcp_a2a.node.{module}.RETRY", Backoff(0.01, 0.05))
     monkeypatch.setattr("mcp_a2a.node.lane.ANSWER_SECONDS", 1.0)
 
@@ -178,7 +178,7 @@ async def test_a_task_for_a_peer_that_was_forgotten_meanwhile_still_arrives(
 async def test_an_agent_that_closes_every_link_at_once_is_tried_ever_less_often(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pauses: dict[str, list[int]] = {"dialer": [], "outbox": []}
+    pauses: dict[str, list[int]] = {"dialer": [], "delivery.outbox": []}
     for who, failures in pauses.items():
         monkeypatch.setattr(
             f"mcp_a2a.node.{who}.pause_after", lambda count, _=0.0, to=failures: to.append(count) or 0.0

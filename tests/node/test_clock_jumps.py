@@ -118,7 +118,7 @@ async def test_when_clocks_are_right_again_every_task_has_been_done_once(course:
         world = World(Path(folder), network=MemoryNetwork())
         world.make_own(*NAMES)
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("mcp_a2a.node.outbox.CLOCK", Backoff(0.05, 300.0, jitter=0.0))
+            patch.setattr("mcp_a2a.node.delivery.outbox.CLOCK", Backoff(0.05, 300.0, jitter=0.0))
             async with anyio.create_task_group() as group:
                 await play(Town(world, group), course)
 

@@ -39,9 +39,9 @@ def world(tmp_path: Path) -> World:
 @pytest.fixture(autouse=True)
 def _brisk(monkeypatch: pytest.MonkeyPatch) -> None:
     """Attempts in hundredths of seconds: that there are some is what counts here, not how late."""
-    for module in ("dialer", "outbox"):
+    for module in ("dialer", "delivery.outbox"):
         monkeypatch.setattr(f"mcp_a2a.node.{module}.RETRY", Backoff(0.01))
-    monkeypatch.setattr("mcp_a2a.node.outbox.AWAY", Backoff(0.01, 0.05))
+    monkeypatch.setattr("mcp_a2a.node.delivery.outbox.AWAY", Backoff(0.01, 0.05))
     monkeypatch.setattr("mcp_a2a.node.dialer.SEEK_PAUSE_SECONDS", 0.0)
 
 
@@ -152,7 +152,7 @@ async def test_a_look_at_a_task_dials_its_agent_at_once(world: World, monkeypatc
             await until(lambda: text_of(alice, sent.task_id) == "first")
             sent = await send(alice)
             task_id = await leased(bob)
-        for module in ("dialer", "outbox"):
+        for module in ("dialer", "delivery.outbox"):
             monkeypatch.setattr(f"mcp_a2a.node.{module}.pause_after", lambda *_: 3600.0)
         lane = alice.node.outbox._lanes[PeerId.parse_untrusted(bob.did)]
         await until(lambda: lane.failures > 1)

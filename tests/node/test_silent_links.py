@@ -47,7 +47,7 @@ async def test_no_message_waits_for_one_silent_link_after_another(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("mcp_a2a.node.lane.PROBE_AFTER_SECONDS", 0.1)
-    monkeypatch.setattr("mcp_a2a.node.outbox.PROBE_SECONDS", 0.3)
+    monkeypatch.setattr("mcp_a2a.node.delivery.outbox.PROBE_SECONDS", 0.3)
     monkeypatch.setattr("mcp_a2a.protocol.heartbeat.QUIET_SECONDS", 0.0)
     async with world.person("alice") as alice, outsider(world.network, "bob") as bob:
         for _ in range(3):

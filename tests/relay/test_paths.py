@@ -98,7 +98,7 @@ async def test_a_message_that_waits_on_a_silent_direct_link_goes_by_the_relay(
     """The line to Bob is dead and nothing says so: no end of the connection is ever heard."""
     assert lane.PROBE_AFTER_SECONDS + heartbeat.PROBE_SECONDS <= 8.0, "ten seconds are promised"
     monkeypatch.setattr("mcp_a2a.node.lane.PROBE_AFTER_SECONDS", 0.1)
-    monkeypatch.setattr("mcp_a2a.node.outbox.PROBE_SECONDS", 0.3)
+    monkeypatch.setattr("mcp_a2a.node.delivery.outbox.PROBE_SECONDS", 0.3)
     monkeypatch.setattr("mcp_a2a.protocol.heartbeat.QUIET_SECONDS", 0.0)
     relay = ScriptedRelay()
     async with relay.serve(), members(world, relay) as (alice, bob):
