@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
 from mcp_a2a.errors import AmbiguousNameError, KeyChangedError, PeerNotFoundError, RemoteProtocolError
@@ -111,6 +111,8 @@ class Directory:
         self.aliases = aliases
         """What the person calls others; it wins over every name that they claim."""
         self._peers: dict[PeerId, Peer] = {}
+        self.on_attended: Callable[[Peer], None] = lambda _: None
+        """Called when a relay has said whether a peer is connected to it."""
         self.changes = Changes()
         """Notified (with no key) whenever the view changed."""
 
@@ -173,6 +175,7 @@ class Directory:
         (peer.attends.add if present else peer.attends.discard)(url)
         peer.row.last_seen = now
         self._changed(peer)
+        self.on_attended(peer)
 
     def lost(self, peer_id: PeerId, provenance: str) -> None:
         """A lookup no longer sees a peer."""

@@ -79,6 +79,7 @@ class Node:
         self.dialer = Dialer(context, self.directory, parts.transports)
         self.settlement = Settlement(context)
         self.outbox = Outbox(context, self.directory, self.dialer, self.settlement)
+        self.directory.on_attended = self.outbox.attended
         self.files = Files(context, parts.files_folder)
         self.attaching = Attaching(context, parts.files_folder, parts.home)
         self.web = WebBook(context, parts.web, self.directory.changes)

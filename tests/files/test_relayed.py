@@ -13,17 +13,17 @@ from mcp_a2a.api.networks import InviteRequest, JoinRequest
 from mcp_a2a.api.tasks import GetTaskRequest, ListTasksRequest, ReplyRequest, SendTaskBySkillRequest
 from mcp_a2a.config import RelaySettings
 from mcp_a2a.errors import FileError
-from mcp_a2a.node.delivery import outbox
 from mcp_a2a.protocol.model import Delivery
 from mcp_a2a.protocol.moment import Moment
 from mcp_a2a.relaying import ServingRelay, serve_relay
 from tests.files.scenes import MIB, answer, next_item, some_file, task, until
+from tests.node.patience import set_patience
 from tests.node.world import Person, World
 
 
 @pytest.fixture
 def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
-    monkeypatch.setattr(outbox, "BARRED_SECONDS", 0.0)
+    set_patience(monkeypatch, barred=0.0)
     world = World(tmp_path / "world")
     world.folder.mkdir()
     return world

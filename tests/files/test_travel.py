@@ -15,13 +15,13 @@ from mcp_a2a.api.files import FileArg, SaveFilesRequest
 from mcp_a2a.api.inbox import AnswerRequest
 from mcp_a2a.api.tasks import CancelRequest, GetTaskRequest, ReplyRequest
 from mcp_a2a.errors import FileError
-from mcp_a2a.node import lane, letters, pieces
-from mcp_a2a.node.delivery import outbox
+from mcp_a2a.node import letters, pieces
 from mcp_a2a.protocol.model import Artifact, ArtifactChunk, Delivery, Part
 from mcp_a2a.protocol.moment import Moment
 from mcp_a2a.store.records import forget_finished, note_finished
 from mcp_a2a_transports.memory import Faults
 from tests.files.scenes import MIB, answer, mode, next_item, sha256, some_file, spooled, task, until
+from tests.node.patience import set_patience
 from tests.node.world import World, acquainted
 
 
@@ -103,8 +103,7 @@ async def test_a_file_is_not_lost_for_want_of_open_files(
         return read(path, number)
 
     monkeypatch.setattr(letters, "read_piece", read_piece)
-    monkeypatch.setattr(outbox, "LIMIT_SECONDS", 0.01)
-    monkeypatch.setattr(lane, "WAITING_SECONDS", 0.01)
+    set_patience(monkeypatch, system_limit=0.01, full=0.01)
     async with world.person("alice") as alice, world.person("bob") as bob:
         await acquainted(alice, bob)
         await alice.api.call(task(there))

@@ -28,6 +28,7 @@ from mcp_a2a.protocol.payload import MAX_HOP, AdvertBody, Payload
 from mcp_a2a.store.journal import OutboxRow
 from mcp_a2a.store.records import find_task
 from tests.node.outsider import letter, task_letter
+from tests.node.patience import set_patience
 from tests.node.world import Person
 
 MALLORY = Identity(b"mallory".ljust(32, b"?"))
@@ -150,10 +151,7 @@ async def nothing_waits(*people: Person) -> None:
 
 def hurry(patch: pytest.MonkeyPatch) -> None:
     """Nobody waits long for another try."""
-    for module in ("delivery.outbox", "dialer"):
-        patch.setattr(f"mcp_a2a.node.{module}.pause_after", lambda *_: 0.02)
-    patch.setattr("mcp_a2a.node.lane.ANSWER_SECONDS", 0.3)
-    patch.setattr("mcp_a2a.node.delivery.outbox.MAX_PUT_OFF_SECONDS", 0.1)
-    patch.setattr("mcp_a2a.node.delivery.outbox.UNKNOWN", Backoff(0.1, 0.1))
-    for pause in ("HELD_RETRY_SECONDS", "HELD_RETRY_RELAYED_SECONDS"):
-        patch.setattr(f"mcp_a2a.node.delivery.outbox.{pause}", 0.1)
+    patch.setattr("mcp_a2a.node.dialer.pause_after", lambda *_: 0.02)
+    soon = Backoff(0.02, 0.02, jitter=0.0)
+    set_patience(patch, retry=soon, put_off=soon, dial=soon, away=soon, elsewhere=Backoff(0.1, 0.1))
+    set_patience(patch, answer=0.3, longest=0.1, held=0.1, held_relayed=0.1)

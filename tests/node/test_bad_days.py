@@ -12,6 +12,7 @@ from pathlib import Path
 import anyio
 import anyio.lowlevel
 import pytest
+from typing_extensions import override
 
 from mcp_a2a.api.agents import SetTrustRequest
 from mcp_a2a.api.inbox import AnswerRequest, CheckInboxRequest, InboxItem
@@ -24,6 +25,7 @@ from mcp_a2a.protocol.model import Delivery
 from mcp_a2a.protocol.moment import Moment
 from mcp_a2a.store.database import _Pending
 from mcp_a2a_transports.memory import Faults, MemoryNetwork
+from tests.node.patience import set_patience
 from tests.node.world import Person, World, acquainted
 
 
@@ -37,9 +39,9 @@ def world(tmp_path: Path) -> World:
 @pytest.fixture(autouse=True)
 def _brisk(monkeypatch: pytest.MonkeyPatch) -> None:
     """Retries in hundredths of seconds: what is tried again is what counts here, not how late."""
-    for module in ("dialer", "delivery.outbox"):
-        monkeypatch.setattr(f"mcp_a2a.node.{module}.RETRY", Backoff(0.01, 0.05))
-    monkeypatch.setattr("mcp_a2a.node.lane.ANSWER_SECONDS", 1.0)
+    soon = Backoff(0.01, 0.05)
+    monkeypatch.setattr("mcp_a2a.node.dialer.RETRY", soon)
+    set_patience(monkeypatch, retry=soon, put_off=soon, dial=soon, away=soon, answer=1.0)
 
 
 def task(text: str, **more: object) -> SendTaskRequest:
@@ -178,11 +180,16 @@ async def test_a_task_for_a_peer_that_was_forgotten_meanwhile_still_arrives(
 async def test_an_agent_that_closes_every_link_at_once_is_tried_ever_less_often(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pauses: dict[str, list[int]] = {"dialer": [], "delivery.outbox": []}
-    for who, failures in pauses.items():
-        monkeypatch.setattr(
-            f"mcp_a2a.node.{who}.pause_after", lambda count, _=0.0, to=failures: to.append(count) or 0.0
-        )
+    pauses: dict[str, list[int]] = {"dialer": [], "outbox": []}
+
+    class Noted(Backoff):
+        @override
+        def pause(self, failures: int, chance: float) -> float:
+            pauses["outbox"].append(failures)
+            return 0.0
+
+    monkeypatch.setattr("mcp_a2a.node.dialer.pause_after", lambda count, _=0.0: pauses["dialer"].append(count) or 0.0)
+    set_patience(monkeypatch, dial=Noted())
     async with world.person("alice") as alice, world.person("bob") as bob:
         await acquainted(alice, bob)
         await bob.api.call(SetTrustRequest(agent="alice", level="blocked"))

@@ -17,6 +17,7 @@ from mcp_a2a.api.tasks import GetTaskRequest, SendTaskRequest
 from mcp_a2a.protocol.backoff import Backoff
 from mcp_a2a.protocol.moment import Moment
 from mcp_a2a_transports.memory import MemoryNetwork
+from tests.node.patience import set_patience
 from tests.node.world import Clock, Person, World, acquainted
 
 DAY = 86_400
@@ -118,7 +119,7 @@ async def test_when_clocks_are_right_again_every_task_has_been_done_once(course:
         world = World(Path(folder), network=MemoryNetwork())
         world.make_own(*NAMES)
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("mcp_a2a.node.delivery.outbox.CLOCK", Backoff(0.05, 300.0, jitter=0.0))
+            set_patience(patch, clocks=Backoff(0.05, 300.0, jitter=0.0))
             async with anyio.create_task_group() as group:
                 await play(Town(world, group), course)
 

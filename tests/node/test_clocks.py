@@ -29,6 +29,7 @@ from mcp_a2a.protocol.witness import MAX_WITNESSES
 from mcp_a2a.store import records
 from mcp_a2a.store.journal import get_meta, set_meta
 from tests.node.outsider import outsider, sealed, task_letter
+from tests.node.patience import set_patience
 from tests.node.world import Clock, Person, World, acquainted
 
 DAY = 86_400
@@ -196,7 +197,7 @@ async def test_a_recipient_whose_clock_is_off_loses_nothing_and_is_named(world: 
 async def test_after_a_day_of_refusals_a_task_ends_with_whose_clock_is_off(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mcp_a2a.node.delivery.outbox.CLOCK", Backoff(0.01, 300.0, jitter=0.0))
+    set_patience(monkeypatch, clocks=Backoff(0.01, 300.0, jitter=0.0))
     of_alice = clock(0)
     async with world.person("alice", clock=of_alice) as alice, world.person("bob") as bob:
         await acquainted(alice, bob)

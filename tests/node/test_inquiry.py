@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import shutil
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -16,8 +16,8 @@ from mcp_a2a.api.agents import AddPeerRequest, DiscoverRequest, GetAgentRequest
 from mcp_a2a.api.inbox import AnswerRequest, CheckInboxRequest
 from mcp_a2a.api.tasks import CancelRequest, GetTaskRequest, ReplyRequest, SendTaskRequest, TaskView
 from mcp_a2a.node import pieces
-from mcp_a2a.node.lane import Entry, Lane
-from mcp_a2a.ports import Link
+from mcp_a2a.node.delivery.model import Fault, Send
+from mcp_a2a.node.delivery.sealed import SealedCourier
 from mcp_a2a.protocol.backoff import Backoff
 from mcp_a2a.protocol.did import PeerId
 from mcp_a2a.protocol.model import Artifact, ArtifactChunk, Part, TaskState
@@ -26,6 +26,7 @@ from mcp_a2a.protocol.payload import AskBody, Asked
 from mcp_a2a.store.journal import pending_outbox
 from mcp_a2a.store.records import find_task
 from tests.files.scenes import until
+from tests.node.patience import set_patience
 from tests.node.world import Person, World
 
 
@@ -39,9 +40,9 @@ def world(tmp_path: Path) -> World:
 @pytest.fixture(autouse=True)
 def _brisk(monkeypatch: pytest.MonkeyPatch) -> None:
     """Attempts in hundredths of seconds: that there are some is what counts here, not how late."""
-    for module in ("dialer", "delivery.outbox"):
-        monkeypatch.setattr(f"mcp_a2a.node.{module}.RETRY", Backoff(0.01))
-    monkeypatch.setattr("mcp_a2a.node.delivery.outbox.AWAY", Backoff(0.01, 0.05))
+    soon = Backoff(0.01)
+    monkeypatch.setattr("mcp_a2a.node.dialer.RETRY", soon)
+    set_patience(monkeypatch, retry=soon, put_off=soon, dial=soon, away=Backoff(0.01, 0.05))
     monkeypatch.setattr("mcp_a2a.node.dialer.SEEK_PAUSE_SECONDS", 0.0)
 
 
@@ -74,7 +75,27 @@ async def answered(bob: Person, task_id: str, text: str = "done") -> None:
 
 def waiting_for(alice: Person, bob: Person) -> set[str]:
     """What kinds of messages Bob has for Alice."""
-    return {entry.row.type for entry in bob.node.outbox._lanes[alice.node.context.me].entries.values()}
+    return {row.type for row in bob.node.outbox._rows.values() if row.peer == alice.did}
+
+
+def failures(alice: Person, bob: Person) -> int:
+    """Attempts of Alice in a row that brought no answer of Bob."""
+    return alice.node.outbox._queue.failures(bob.did)
+
+
+def hold_updates_back(patch: pytest.MonkeyPatch) -> list[str]:
+    """A link takes no message of the kinds in the list that is returned: updates, until it is empty."""
+    set_patience(patch, full=0.02)
+    carry, held_back = SealedCourier.carry, ["update"]
+
+    def carry_others(self: SealedCourier, send: Send) -> None:
+        if self.rows[send.id].type in held_back:
+            self.queue.not_sent(send.id, Fault.ROUTE_FULL, self.at())
+        else:
+            carry(self, send)
+
+    patch.setattr(SealedCourier, "carry", carry_others)
+    return held_back
 
 
 def updates_of(person: Person) -> list[str]:
@@ -152,10 +173,8 @@ async def test_a_look_at_a_task_dials_its_agent_at_once(world: World, monkeypatc
             await until(lambda: text_of(alice, sent.task_id) == "first")
             sent = await send(alice)
             task_id = await leased(bob)
-        for module in ("dialer", "delivery.outbox"):
-            monkeypatch.setattr(f"mcp_a2a.node.{module}.pause_after", lambda *_: 3600.0)
-        lane = alice.node.outbox._lanes[PeerId.parse_untrusted(bob.did)]
-        await until(lambda: lane.failures > 1)
+        monkeypatch.setattr("mcp_a2a.node.dialer.pause_after", lambda *_: 3600.0)
+        await until(lambda: failures(alice, bob) > 1)
         async with world.person("bob") as bob:
             await answered(bob, task_id)
             view = await alice.api.call(GetTaskRequest(task_id=sent.task_id, wait_seconds=30))
@@ -195,12 +214,12 @@ async def test_an_agent_that_closes_every_link_is_dialled_ever_less_often(world:
         await added(alice, bob)
         await send(alice)
         await leased(bob)
-        lane = alice.node.outbox._lanes[PeerId.parse_untrusted(bob.did)]
+        peer = alice.node.directory.get(bob.node.context.me)
         for _ in range(4):
-            pauses.append(lane.failures)
+            pauses.append(failures(alice, bob))
             cut(bob)
-            await until(lambda: lane.failures > pauses[-1])
-            await until(lambda: bool(lane.peer.links))
+            await until(lambda: failures(alice, bob) > pauses[-1])
+            await until(lambda: bool(peer.links))
         assert pauses == sorted(set(pauses))
 
 
@@ -266,12 +285,7 @@ async def test_a_restored_asker_gets_a_result_whose_files_it_had_signed_for(
 ) -> None:
     """The backup was made before the pieces came, and the messages that name them are still to be taken."""
     raw = base64.b64encode(bytes(200_000)).decode()
-    due, held_back = Lane.due, ["update"]
-
-    def due_but_held_back(self: Lane, link: Link, now: float) -> Iterator[Entry]:
-        return (entry for entry in due(self, link, now) if entry.row.type not in held_back)
-
-    monkeypatch.setattr(Lane, "due", due_but_held_back)
+    held_back = hold_updates_back(monkeypatch)
     monkeypatch.setattr(pieces, "GONE_AFTER", 2)
     async with world.person("bob") as bob:
         async with world.person("alice") as alice:
@@ -298,10 +312,7 @@ async def test_a_sender_that_takes_files_and_never_the_letter_that_names_them_ha
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     raw = base64.b64encode(bytes(200_000)).decode()
-    due = Lane.due
-    monkeypatch.setattr(
-        Lane, "due", lambda self, link, now: (entry for entry in due(self, link, now) if entry.row.type != "update")
-    )
+    hold_updates_back(monkeypatch)
     async with world.person("alice") as alice, world.person("bob") as bob:
         sent, task_id = await at_work(alice, bob)
         await bob.api.call(

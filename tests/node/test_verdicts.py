@@ -13,7 +13,7 @@ import pytest
 
 from mcp_a2a.api.inbox import CheckInboxRequest
 from mcp_a2a.api.tasks import GetTaskRequest, ListTasksRequest, SendTaskRequest, TaskView
-from mcp_a2a.node.delivery import outbox
+from mcp_a2a.node.delivery.model import Route, Way
 from mcp_a2a.node.settlement import relay_refusal
 from mcp_a2a.ports import Link
 from mcp_a2a.protocol.control import Answer, Delivered, Held, Refused, Stored
@@ -25,6 +25,7 @@ from mcp_a2a.protocol.receipt import HELD_VERDICT, envelope_id_of, sign_verdict
 from mcp_a2a.protocol.replay import stale_code
 from tests.files.scenes import until
 from tests.node.outsider import Outsider, cancel_letter, outsider, sealed, task_letter
+from tests.node.patience import set_patience
 from tests.node.world import Person, World
 
 Verdict = Callable[[Outsider, bytes], Answer]
@@ -102,8 +103,7 @@ async def test_a_signature_for_one_code_does_not_serve_for_another(world: World)
 async def test_held_is_believed_with_the_signature_of_the_recipient_only(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(outbox, "HELD_RETRY_SECONDS", 0.0)
-    monkeypatch.setattr("mcp_a2a.node.lane.ANSWER_SECONDS", 0.2)
+    set_patience(monkeypatch, held=0.0, answer=0.2)
 
     def forged(bob: Outsider, postmark: bytes) -> Answer:
         del bob
@@ -116,7 +116,7 @@ async def test_held_is_believed_with_the_signature_of_the_recipient_only(
 async def test_a_direct_peer_that_says_it_is_a_relay_is_not_believed(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mcp_a2a.node.lane.ANSWER_SECONDS", 0.2)
+    set_patience(monkeypatch, answer=0.2)
 
     def stored(bob: Outsider, postmark: bytes) -> Answer:
         del bob
@@ -151,7 +151,8 @@ async def test_a_copy_at_a_relay_is_not_waited_for_while_the_recipient_is_here_i
         sent = await alice.api.call(SendTaskRequest(agent=bob.did, message="hello", wait_seconds=0))
         await until(lambda: bool(seen))
         relay, envelope_id = cast("Link", RelayLink(bob.peer_id)), envelope_id_of(seen[0])
-        alice.node.outbox._sent[envelope_id][1].link = relay  # the way that it went before Bob came
+        # The way that it went before Bob came.
+        alice.node.outbox._queue._waiting.tokens[envelope_id].route = Route(-1, relay.address, Way.RELAY)
         alice.node.outbox.answer_received(relay, Stored(envelope_id))
         view = await delivered_or_over(alice, sent.task_id)
         assert (view.delivery, len(seen)) == (Delivery.DELIVERED, 2)

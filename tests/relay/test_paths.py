@@ -16,13 +16,15 @@ from mcp_a2a.api.inbox import CheckInboxRequest
 from mcp_a2a.api.networks import InviteRequest, JoinRequest
 from mcp_a2a.api.tasks import GetTaskRequest, SendTaskRequest, TaskView
 from mcp_a2a.errors import NoRouteError
-from mcp_a2a.node import lane, moves
+from mcp_a2a.node import moves
+from mcp_a2a.node.delivery import patience
 from mcp_a2a.protocol import heartbeat
 from mcp_a2a.protocol.did import PeerId
 from mcp_a2a.protocol.model import Delivery
 from mcp_a2a.protocol.paths import DirectAddr, TransportAddr
 from mcp_a2a.protocol.ticket import Ticket
 from mcp_a2a_transports.memory import MemoryTransport
+from tests.node.patience import set_patience
 from tests.node.world import Person, World
 from tests.relay.scripted import ScriptedRelay
 
@@ -96,9 +98,9 @@ async def test_a_message_that_waits_on_a_silent_direct_link_goes_by_the_relay(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The line to Bob is dead and nothing says so: no end of the connection is ever heard."""
-    assert lane.PROBE_AFTER_SECONDS + heartbeat.PROBE_SECONDS <= 8.0, "ten seconds are promised"
-    monkeypatch.setattr("mcp_a2a.node.lane.PROBE_AFTER_SECONDS", 0.1)
-    monkeypatch.setattr("mcp_a2a.node.delivery.outbox.PROBE_SECONDS", 0.3)
+    assert patience.SEALED.probe + heartbeat.PROBE_SECONDS <= 8.0, "ten seconds are promised"
+    set_patience(monkeypatch, probe=0.1)
+    monkeypatch.setattr("mcp_a2a.protocol.heartbeat.PROBE_SECONDS", 0.3)
     monkeypatch.setattr("mcp_a2a.protocol.heartbeat.QUIET_SECONDS", 0.0)
     relay = ScriptedRelay()
     async with relay.serve(), members(world, relay) as (alice, bob):
@@ -150,7 +152,7 @@ async def test_a_direct_way_that_is_lost_is_made_up_for_by_the_relay(world: Worl
 async def test_what_waits_at_a_relay_that_is_gone_goes_through_another(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lane, "REROUTE_SECONDS", 0.2)
+    set_patience(monkeypatch, reroute=0.2)
     first, second = ScriptedRelay(), ScriptedRelay()
     async with first.serve(), second.serve(), members(world, first, second):
         pass

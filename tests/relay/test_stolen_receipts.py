@@ -84,7 +84,9 @@ async def misled(sender: Person) -> None:
     """Wait until an answer came to a message of this one that it does not believe."""
     with anyio.fail_after(30):
         while not any(
-            entry.rejections for lane in sender.node.outbox._lanes.values() for entry in lane.entries.values()
+            standing.tries
+            for peer in sender.node.directory
+            for standing in sender.node.outbox._queue.pending(peer.row.did)
         ):
             await anyio.lowlevel.checkpoint()
 

@@ -28,6 +28,7 @@ from mcp_a2a.store.disk import spare
 from mcp_a2a.store.journal import get_meta
 from mcp_a2a.store.opening import open_database
 from tests.node.outsider import outsider, task_letter
+from tests.node.patience import set_patience
 from tests.node.world import Person, World, acquainted
 
 LARGE = "x" * 100_000
@@ -43,7 +44,7 @@ def world(tmp_path: Path) -> World:
 @pytest.fixture(autouse=True)
 def _brisk(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("mcp_a2a.node.receipts.BUSY_RETRY_SECONDS", 0.05)
-    monkeypatch.setattr("mcp_a2a.node.lane.WAITING_SECONDS", 0.05)
+    set_patience(monkeypatch, full=0.05)
 
 
 def task(text: str, **more: object) -> SendTaskRequest:

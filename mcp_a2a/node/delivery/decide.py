@@ -69,6 +69,8 @@ def keep(case: Case) -> None:
     case.waiting.set_obstacle(entry, None)
     if is_news and token is not None:
         case.waiting.events.append(MessageStored(entry.some.id, address, token))
+    if case.peer.has_direct(entry):
+        case.waiting.wait(entry, case.at)  # its recipient came meanwhile: the copy at the relay is not waited for
 
 
 def hold(case: Case) -> None:

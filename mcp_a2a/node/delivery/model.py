@@ -89,6 +89,8 @@ class Route:
     way: Way
     present: bool = True
     """Of a relay: whether the destination is connected to it now."""
+    shown: str = ""
+    """Where it leads, and by which way, as a person reads it."""
     streams: bool = False
     """Whether the destination reports on an open task by itself, so that the first look need not wait."""
 

@@ -36,6 +36,11 @@ class Overview:
         peer = self._waiting.peers.get(destination)
         return peer.messages if peer is not None else 0
 
+    def needs_route(self, destination: str) -> bool:
+        """Whether a message or a piece waits for this destination."""
+        peer = self._waiting.peers.get(destination)
+        return peer is not None and bool(peer.entries)
+
     def holds(self, message_id: str) -> bool:
         """Whether a message has yet to be taken by its recipient."""
         return message_id in self._waiting.entries

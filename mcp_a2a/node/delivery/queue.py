@@ -247,10 +247,15 @@ class DeliveryQueue(Overview):
                 self._schedule.stop_sending(peer, fault, at)
         self._schedule.touch(peer, at)
 
+    def may_answer(self, token: bytes, route: Route, *, signed: bool) -> bool:
+        """Whether an answer that names `token` counts: it is the recipient's, or of what carries the message."""
+        entry = self._waiting.tokens.get(token)
+        return entry is not None and (signed or entry.went_by(route))
+
     def answered(self, token: bytes, answer: Answered, route: Route, at: At) -> None:
         """An answer that names `token` came by `route`. What it means is the table `answers.ANSWERS`."""
         entry = self._waiting.tokens.get(token)
-        if entry is None or (not answer.signed and not entry.went_by(route)):
+        if entry is None or not self.may_answer(token, route, signed=answer.signed):
             return  # settled already, or neither of the recipient nor of what carries it
         is_kept = entry.state is State.STORED
         word = Word.REFUSED if answer.word is Word.NOT_KEPT and not is_kept else answer.word

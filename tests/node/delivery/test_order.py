@@ -3,23 +3,11 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
-from itertools import product
-from typing import cast
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from mcp_a2a.node.delivery.model import Kind, Outgoing, Route
 from mcp_a2a.node.delivery.patience import SEALED
-from mcp_a2a.node.delivery.peer_queue import PeerQueue
-from mcp_a2a.node.delivery.pending import Pending
-from mcp_a2a.node.directory import Peer
-from mcp_a2a.node.lane import Entry, Lane
-from mcp_a2a.ports import Link
 from mcp_a2a.protocol.blob import MAX_RELAYED_PIECES
-from mcp_a2a.store.journal import OutboxRow
 from tests.node.delivery.scene import BOB, DIRECT, RELAY, RELAY_2, Scene
 
 
@@ -135,98 +123,6 @@ def test_a_file_too_large_for_relays_goes_by_a_direct_route(scene: Scene) -> Non
     assert scene.go() == ["blob3"]
     scene.open(DIRECT)
     assert scene.go() == ["blob1"]
-
-
-# --- the same order as `lane.Lane.due` ---------------------------------------------------------------
-
-
-@dataclass
-class Wire:
-    """As much of a link as decides about the order."""
-
-    is_relayed: bool
-    address: str
-
-
-STATES = ["waiting", "waiting", "paused", "held", "under way", "stored", "stored elsewhere"]
-SENT = STATES[4:]
-ROWS = st.lists(
-    st.tuples(
-        st.sampled_from(["task", "message", "cancel", "update", "blob", "blob", "network"]),
-        st.sampled_from(["t", "u"]),
-        st.sampled_from(STATES),
-        st.sampled_from([1, MAX_RELAYED_PIECES + 1]),
-    ),
-    max_size=12,
-)
-
-
-def old_order(rows: list[tuple[str, str, str, int]], route: Route) -> list[str]:
-    lane = Lane(cast("Peer", None))
-    for n, (kind, task, state, pieces) in enumerate(rows):
-        row = OutboxRow(n, f"{n}", BOB, "" if kind == "network" else task, pieces, kind, b"", 0.0, 1.0)
-        entry = lane.entries[row.id] = Entry(row)
-        entry.not_before = 40.0 if state in ("paused", "held") else 0.0
-        entry.held = state == "held"
-        if state in SENT:
-            entry.postmark = b"%d" % n
-        entry.relay = {"stored": RELAY.address, "stored elsewhere": RELAY_2.address}.get(state)
-    link = Wire(route.is_relayed, route.address)
-    return [entry.row.id for entry in lane.due(cast("Link", link), 10.0)]
-
-
-def new_order(rows: list[tuple[str, str, str, int]], route: Route) -> list[str]:
-    peer = PeerQueue(BOB, SEALED)
-    peer.set_route(route, 0.0)
-    for n, (kind, task, state, pieces) in enumerate(rows):
-        own = "" if kind == "network" else task
-        entry = Pending(Outgoing(f"{n}", n, BOB, own, Kind(kind), 0.0, 1.0, pieces=pieces), n)
-        peer.add(entry)
-        match state:
-            case "waiting" | "paused" | "held":
-                entry.held = state == "held"
-                peer.wait(entry, 0.0, paused=state != "waiting")
-            case "under way":
-                peer.offer(entry, route, 0.0)
-                peer.fly(entry, 0.0)
-            case _:
-                peer.store(entry, (RELAY if state == "stored" else RELAY_2).address, 0.0)
-    order = []
-    while (found := peer.next()) is not None:
-        peer.offer(found, route, 10.0)
-        peer.fly(found, 10.0)
-        order.append(found.some.id)
-    return order
-
-
-def is_possible(rows: list[tuple[str, str, str, int]]) -> bool:
-    """Whether a queue can come to stand so.
-
-    What was sent was sent before what waits; otherwise the search lets a cancellation pass one message that waits, to
-    follow another, and the queue keeps the order. And there are no pieces behind a message that was sent whose own
-    pieces came back: those of the next message have that message behind them.
-    """
-    for task in ("t", "u"):
-        own = [(kind, state) for kind, of, state, _ in rows if of == task and kind != "network"]
-        sent = [at for at, (kind, state) in enumerate(own) if kind in ("task", "message") and state in SENT]
-        waits = [at for at, (kind, state) in enumerate(own) if state not in SENT and kind != "blob"]
-        pieces = [at for at, (kind, state) in enumerate(own) if kind == "blob" and state not in SENT]
-        if sent and (min(waits, default=len(own)) < sent[-1] or (pieces and pieces[0] < sent[-1] < pieces[-1])):
-            return False
-    return True
-
-
-@settings(max_examples=300, deadline=None)
-@given(rows=ROWS.filter(is_possible), route=st.sampled_from([DIRECT, RELAY]))
-def test_the_order_is_that_of_a_search_through_everything(rows: list[tuple[str, str, str, int]], route: Route) -> None:
-    assert new_order(rows, route) == old_order(rows, route)
-
-
-def test_the_order_is_that_of_a_search_in_every_state_of_three_messages() -> None:
-    kinds = ["task", "cancel", "update", "blob"]
-    for rows in product(product(kinds, ["t"], sorted(set(STATES)), [1]), repeat=3):
-        if is_possible(list(rows)):
-            assert new_order(list(rows), RELAY) == old_order(list(rows), RELAY), rows
 
 
 # --- what it costs -----------------------------------------------------------------------------------
