@@ -11,7 +11,6 @@ both sides count. Whoever is on the path can delay and cut, and nothing else.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Self
 
 from mcp_a2a.protocol import crypto
@@ -22,12 +21,17 @@ TAG_SIZE = crypto.FRAME_TAG_SIZE
 _KEYS_LABEL = b"mcp-a2a/v2/link-keys\0"
 
 
-@dataclass(frozen=True, slots=True)
 class LinkKeys:
     """One end's keys of one link."""
 
-    sending: FrameMac
-    receiving: FrameMac
+    __slots__ = ("open_untrusted", "receiving", "sending", "tagged")
+
+    def __init__(self, sending: FrameMac, receiving: FrameMac) -> None:
+        self.sending, self.receiving = sending, receiving
+        self.tagged = sending.tagged
+        """Makes our next frame as it travels."""
+        self.open_untrusted = receiving.open_untrusted
+        """Makes their next frame of what came; raises `RemoteProtocolError` as `FrameMac.open_untrusted` does."""
 
     @classmethod
     def derive(cls, shared: bytes, transcript: bytes, *, is_dialler: bool) -> Self:
@@ -37,18 +41,6 @@ class LinkKeys:
         if is_dialler:
             return cls(FrameMac(dialler), FrameMac(listener))
         return cls(FrameMac(listener), FrameMac(dialler))
-
-    def tagged(self, frame: bytes) -> bytes:
-        """Our next frame as it travels."""
-        return frame + self.sending.tag(frame)
-
-    def open_untrusted(self, received: str | bytes) -> bytes:
-        """Their next frame.
-
-        Raises:
-            RemoteProtocolError: the other end did not make it, or not for this place.
-        """
-        return self.receiving.open_untrusted(received)
 
     def rest(self) -> None:
         """Nothing is said for now."""

@@ -94,7 +94,8 @@ class Database:
         `noted`: what the file looks like is noted whenever we have written to it (`checked`).
         """
         self.path = path
-        self._looks = looks(path) if noted else None
+        self._file = str(path)
+        self._looks = looks(self._file) if noted else None
         self._third: sqlite3.Connection | None = None
         """For reading aside; one thread at a time uses it."""
         self._aside = anyio.Lock()
@@ -276,7 +277,7 @@ class Database:
 
     def _note_looks(self) -> None:
         """Note how the file looks, where a checkpoint of ours has changed it."""
-        if self._looks and (now := looks(self.path)) != self._looks:
+        if self._looks and (now := looks(self._file)) != self._looks:
             self._looks = now
             renew_checked(self.path, now)
 

@@ -112,6 +112,8 @@ class SharedNode:
         Raises:
             McpA2AError: it cannot run here, and why.
         """
+        if self._call is not None:
+            return
         self.start()
         look = min(HALTED_SECONDS, REACH_SECONDS)
         # A call that waited for its session has waited for this owner, too.
