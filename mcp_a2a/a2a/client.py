@@ -7,11 +7,10 @@ subscribe       ->  the task as it is, then its events; by POST where GET is not
 
 from __future__ import annotations
 
-import codecs
 import json
 import logging
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import replace
 from functools import partial
@@ -22,24 +21,42 @@ from pydantic import JsonValue
 from typing_extensions import override
 
 from mcp_a2a.a2a.addresses import PUBLIC, PUBLIC_HTTPS, Policy, as_typed, check_addresses, check_url
-from mcp_a2a.a2a.client_card import card_of, is_current, names_only, read_card, usable
-from mcp_a2a.a2a.client_faults import check_answer, check_event, names_no_agent, wrong
-from mcp_a2a.a2a.client_read import read_answer, read_event, read_task
-from mcp_a2a.a2a.client_write import Asked, Operation, ask_card, ask_message, ask_older_card, ask_task, with_extensions
-from mcp_a2a.a2a.guarded import Answered, Call, Gone, GuardedSession, Resolve, Streaming, pause_asked, resolve_anywhere
+from mcp_a2a.a2a.client_card import is_current, usable
+from mcp_a2a.a2a.client_cards import found_card, why_no_card
+from mcp_a2a.a2a.client_faults import check_answer, names_no_agent, wrong
+from mcp_a2a.a2a.client_read import read_answer, read_task, unwrapped
+from mcp_a2a.a2a.client_streams import (
+    CALL_SECONDS,
+    MAX_ANSWER,
+    Events,
+    about,
+    events_of,
+    last_told,
+    one_answer,
+    only,
+    read_noun,
+    whole_body,
+)
+from mcp_a2a.a2a.client_write import (
+    Asked,
+    Operation,
+    ask_about,
+    ask_card,
+    ask_message,
+    ask_older_card,
+    ask_subscription,
+    ask_task,
+)
+from mcp_a2a.a2a.guarded import Call, Gone, GuardedSession, Resolve, pause_asked, resolve_anywhere
 from mcp_a2a.a2a.message_pieces import whole_messages
-from mcp_a2a.a2a.sse import EventReader, is_stream
+from mcp_a2a.a2a.sse import is_stream
 from mcp_a2a.a2a.unreachable import NotConnectedError
 from mcp_a2a.errors import AddressNotAllowedError, CardError, WebAnswerError, WebError, WebRefusedError
-from mcp_a2a.protocol.extensions import required_extensions
-from mcp_a2a.protocol.model import AgentInterface, Message, StreamResponse, TaskDocument
-from mcp_a2a.protocol.signed_card import verify_card
-from mcp_a2a.protocol.web_url import agent_url, card_urls, origin, spelled
+from mcp_a2a.protocol.model import AgentInterface, Message, TaskDocument
+from mcp_a2a.protocol.web_url import card_urls, origin, spelled
 from mcp_a2a.web_ports import (
-    AnswerLostError,
     FoundCard,
     NoCardError,
-    NotNowError,
     Range,
     WebAgent,
     WebCalls,
@@ -52,14 +69,11 @@ MAX_CARD = 64 * 1024
 SEND_SECONDS = 900.0
 """An agent that was asked not to wait may wait nevertheless, and answer with the result."""
 
-CALL_SECONDS = 30.0
-MAX_ANSWER = 8 * 1024 * 1024
 IDLE_SECONDS = 300.0
 """A stream that says nothing for so long, not even that it is there, is no longer there."""
 
 Noun = TypeVar("Noun")
 
-Events = AsyncIterator[Sequence[StreamResponse]]
 Ask = Callable[[AgentInterface], Asked]
 """A request as an interface has it."""
 
@@ -128,9 +142,9 @@ class WebClient(WebCalls):
                     secrets=secrets,
                 )
             )
-            reason = _no_card(answer, candidate)
+            reason = why_no_card(answer, candidate)
             if reason is None:
-                return await self._extended(_found(answer.body, candidate), within, headers)
+                return await self._extended(found_card(answer.body, candidate), within, headers)
             missing.append(reason)
             if answer.status == 404 and names_no_agent(answer.status, answer.body):
                 break
@@ -145,7 +159,7 @@ class WebClient(WebCalls):
             return found
         agent = WebAgent(found.url, found.card, within, headers)
         try:
-            extended = _found(json.dumps(await self._extended_card(agent)).encode(), found.url)
+            extended = found_card(json.dumps(await self._extended_card(agent)).encode(), found.url)
         except WebError as error:
             logger.info("the extended card of %s is not to be had: %s", found.url, error)
             return found
@@ -183,15 +197,15 @@ class WebClient(WebCalls):
 
     @override
     async def send(self, agent: WebAgent, request: WebRequest) -> TaskDocument | Message:
-        value = await self._fetch(agent, partial(_ask_message, "send", request, agent), SEND_SECONDS, tells=True)
-        return _read(agent, read_answer, value)
+        value = await self._fetch(agent, partial(ask_message, "send", request, agent), SEND_SECONDS, tells=True)
+        return read_noun(agent, read_answer, value)
 
     @override
     @asynccontextmanager
     async def stream(self, agent: WebAgent, request: WebRequest) -> AsyncIterator[Events]:
-        ask = partial(_ask_message, "stream", request, agent)
+        ask = partial(ask_message, "stream", request, agent)
         async with self._stream(agent, ask, SEND_SECONDS, answers=True) as events:
-            yield whole_messages(_about(None, events), agent.url)
+            yield whole_messages(about(None, events), agent.url)
 
     @override
     async def get(self, agent: WebAgent, task_id: str, *, history: int | None = None) -> TaskDocument:
@@ -206,9 +220,9 @@ class WebClient(WebCalls):
             # The specification's text has POST here and its protobuf GET, so agents have either.
             asked = ask_task(interface, "subscribe", task_id, method=method)
             method = await self._known_method(agent, asked)
-        ask = partial(_ask_subscription, agent, task_id, method)
+        ask = partial(ask_subscription, agent, task_id, method)
         async with self._stream(agent, ask, CALL_SECONDS, answers=False) as events:
-            yield _about(task_id, events)
+            yield about(task_id, events)
 
     @override
     async def cancel(self, agent: WebAgent, task_id: str) -> TaskDocument:
@@ -218,11 +232,11 @@ class WebClient(WebCalls):
         self, agent: WebAgent, operation: Operation, task_id: str, history: int | None = None
     ) -> TaskDocument:
         """What the agent says of a task that it has taken."""
-        ask = partial(_ask_task, agent, operation, task_id, history)
+        ask = partial(ask_about, agent, operation, task_id, history)
         value = await self._fetch(agent, ask, CALL_SECONDS)
         if value is None:
             raise WebRefusedError(f"{agent.url} returned nothing about this task.", reason="TASK_NOT_FOUND")
-        task = _read(agent, read_task, _unwrapped(value))
+        task = read_noun(agent, read_task, unwrapped(value))
         if task.id != task_id:
             raise wrong(agent.url, WebAnswerError("it answers with another task than the one asked for"))
         return task
@@ -242,7 +256,7 @@ class WebClient(WebCalls):
         async def fetch(interface: AgentInterface) -> JsonValue:
             answer = await session.fetch(_call(agent, ask(interface), seconds))
             if 200 <= answer.status < 300 and is_stream(answer.media_type, answer.body):
-                return await _last_told(agent, answer.body)
+                return await last_told(agent, answer.body)
             return check_answer(
                 agent.url, answer.status, answer.media_type, answer.body, later=pause_asked(answer.headers)
             )
@@ -299,54 +313,14 @@ class WebClient(WebCalls):
             async def begin(interface: AgentInterface) -> Events:
                 answer = await stack.enter_async_context(session.stream(_call(agent, ask(interface), seconds)))
                 if 200 <= answer.status < 300 and answer.media_type == "text/event-stream":
-                    return _events(agent, answer, self._idle_seconds, answers=answers)
-                body = await _whole(agent, answer)
+                    return events_of(agent, answer, self._idle_seconds, answers=answers)
+                body = await whole_body(agent, answer)
                 if 200 <= answer.status < 300 and is_stream(answer.media_type, body):
                     again = replace(answer, pieces=_again(body))
-                    return _events(agent, again, self._idle_seconds, answers=answers)
-                return _only(_one_answer(agent, answer, body))
+                    return events_of(agent, again, self._idle_seconds, answers=answers)
+                return only(one_answer(agent, answer, body))
 
             yield await self._attempt(agent, begin, tells=answers)
-
-
-async def _last_told(agent: WebAgent, body: bytes) -> JsonValue:
-    """The message of a stream that came where none was asked for, or its last task; what follows that is looked for."""
-    reader = EventReader()
-    told, problem = _read_events(agent, [*reader.feed(body), *reader.end()])
-    last: StreamResponse | None = None
-    async for events in whole_messages(_only(*told), agent.url):
-        last = next((event for event in reversed(events) if event.task or event.message), last)
-    if problem is not None and (last is None or last.message is None):
-        raise problem
-    if last is None:
-        raise wrong(agent.url, WebAnswerError("its stream names no task"))
-    return last.model_dump(mode="json", by_alias=True, exclude_none=True)
-
-
-def _ask_message(operation: Operation, request: WebRequest, agent: WebAgent, interface: AgentInterface) -> Asked:
-    asked = ask_message(interface, operation, request, _modes(agent))
-    declared = {extension.uri for extension in agent.card.capabilities.extensions or ()}
-    active = (uri for uri in request.message.extensions or () if uri in declared)
-    return with_extensions(asked, interface, (*required_extensions(agent.card), *active))
-
-
-def _modes(agent: WebAgent) -> Sequence[str]:
-    """The media types of its answers, all of which are accepted."""
-    skills = (mode for skill in agent.card.skills for mode in skill.output_modes or ())
-    return list(dict.fromkeys((*agent.card.default_output_modes, *skills)))
-
-
-def _ask_task(
-    agent: WebAgent, operation: Operation, task_id: str, history: int | None, interface: AgentInterface
-) -> Asked:
-    asked = ask_task(interface, operation, task_id, history=history)
-    return with_extensions(asked, interface, required_extensions(agent.card))
-
-
-def _ask_subscription(agent: WebAgent, task_id: str, method: str, interface: AgentInterface) -> Asked:
-    method = "POST" if interface.protocol_binding == "JSONRPC" else method
-    asked = ask_task(interface, "subscribe", task_id, method=method)
-    return with_extensions(asked, interface, required_extensions(agent.card))
 
 
 def _policy(url: str, within: Range) -> Policy:
@@ -359,105 +333,8 @@ def _policy(url: str, within: Range) -> Policy:
             return as_typed(url)
 
 
-async def _events(agent: WebAgent, answer: Streaming, idle_seconds: float, *, answers: bool) -> Events:
-    """The events as they come, those of one piece together.
-
-    Where there was one, or where this `answers` no message, nothing but signs of life for `idle_seconds` ends it: some
-    proxies keep a stream alive that is dead behind them, and the reader looks at the task.
-    """
-    reader = EventReader()
-    last = None if answers else anyio.current_time()
-    pieces = aiter(answer.pieces)
-    going = True
-    while going:
-        piece = b""
-        with anyio.move_on_after(idle_seconds) as patience:
-            try:
-                piece = await anext(pieces)
-            except StopAsyncIteration:
-                going = False
-        if patience.cancelled_caught:
-            raise AnswerLostError(f"{agent.url} has said nothing for {idle_seconds:.0f} s.", "It is asked again.")
-        try:
-            told = reader.feed(piece) if going else reader.end()
-        except WebAnswerError as error:
-            raise wrong(agent.url, error) from None
-        # What comes behind the end of a task cannot undo it, so what was good of a piece is told before what was not.
-        events, problem = _read_events(agent, told)
-        if events:
-            yield events
-            last = anyio.current_time()
-        elif last is not None and anyio.current_time() - last > idle_seconds:
-            return
-        if problem is not None and going:  # half an event at the end is what was cut off
-            raise problem
-
-
-def _read_events(agent: WebAgent, told: Sequence[str]) -> tuple[Sequence[StreamResponse], WebError | None]:
-    """The events up to the first that cannot be read, and what is wrong with that one."""
-    events: list[StreamResponse] = []
-    for data in told:
-        try:
-            event = _read(agent, read_event, check_event(agent.url, data))
-        except WebError as error:
-            return events, error
-        if event is not None:
-            events.append(event)
-    return events, None
-
-
-async def _whole(agent: WebAgent, answer: Streaming) -> bytes:
-    """The body of what does not call itself a stream; of one that is a stream all the same, what comes in a while."""
-    body = bytearray()
-    with anyio.move_on_after(CALL_SECONDS) as patience:
-        async for piece in answer.pieces:
-            body += piece
-            if len(body) > MAX_ANSWER:
-                raise WebAnswerError(f"{agent.url} answers with more than {MAX_ANSWER:,} bytes.")
-    if patience.cancelled_caught and not is_stream(answer.media_type, bytes(body)):
-        raise AnswerLostError(f"{agent.url} did not end its answer within {CALL_SECONDS:.0f} s.", "It is asked again.")
-    return bytes(body)
-
-
 async def _again(body: bytes) -> AsyncIterator[bytes]:
     yield body
-
-
-def _one_answer(agent: WebAgent, answer: Streaming, body: bytes) -> StreamResponse:
-    """What came in place of a stream: an error, or an agent that answers at once."""
-    later = pause_asked(answer.headers)
-    value = check_answer(agent.url, answer.status, answer.media_type, body, later=later)
-    event = _read(agent, read_event, value)
-    if event is not None:
-        return event
-    said = _read(agent, read_answer, value)
-    return StreamResponse(task=said) if isinstance(said, TaskDocument) else StreamResponse(message=said)
-
-
-async def _only(*events: StreamResponse) -> Events:
-    yield events
-
-
-async def _about(task_id: str | None, events: Events) -> Events:
-    """What is told of one task, by default the first that is named: what else a stream tells is about others."""
-    async for told in events:
-        mine = []
-        for event in told:
-            named = _task_of(event) or None
-            task_id = task_id or named
-            if named in (None, task_id):
-                mine.append(event)
-        if mine:
-            yield mine
-
-
-def _task_of(event: StreamResponse) -> str | None:
-    if event.task is not None:
-        return event.task.id
-    if event.message is not None:
-        return event.message.task_id
-    update = event.status_update or event.artifact_update
-    return update.task_id if update is not None else None
 
 
 def _call(agent: WebAgent, asked: Asked, seconds: float) -> Call:
@@ -465,47 +342,3 @@ def _call(agent: WebAgent, asked: Asked, seconds: float) -> Call:
     return Call(
         asked.method, asked.url, asked.headers, asked.body, max_bytes=MAX_ANSWER, seconds=seconds, secrets=secrets
     )
-
-
-def _unwrapped(value: JsonValue) -> JsonValue:
-    """A bare task, also where an agent wraps it as in an answer to a message."""
-    if isinstance(value, dict) and isinstance(value.get("task"), dict) and "id" not in value:
-        return value["task"]
-    return value
-
-
-def _read(agent: WebAgent, read: Callable[[JsonValue], Noun], value: JsonValue) -> Noun:
-    try:
-        return read(value)
-    except WebAnswerError as error:
-        raise wrong(agent.url, error) from None
-
-
-def _no_card(answer: Answered, url: str) -> str | None:
-    """Why what is there is no card at all; None where it means to be one.
-
-    Raises:
-        WebError: it may be there, but not now, or not for us.
-    """
-    if answer.status in (401, 403):
-        raise CardError(
-            f"{url} requires a login (HTTP {answer.status}).",
-            f"Give it a credential: mcp-a2a peers add {agent_url(url)} --token-stdin",
-        )
-    if answer.status in (408, 425, 429) or answer.status >= 500:
-        later = pause_asked(answer.headers)
-        raise NotNowError(f"{url} answers with HTTP {answer.status}.", "Try again later.", seconds=later)
-    if answer.status != 200:
-        return f"{url} answers with HTTP {answer.status}"
-    if answer.body.removeprefix(codecs.BOM_UTF8).lstrip()[:1] != b"{":  # whatever its server calls it
-        return f"{url} is {'a web page' if 'html' in answer.media_type else 'no JSON object'}"
-    return None
-
-
-def _found(body: bytes, url: str) -> FoundCard:
-    card, fields = read_card(body, url)
-    signed = verify_card(fields)
-    if signed.card is not fields:  # what is not signed of it does not count
-        card = card_of(signed.card, url)
-    key = str(signed.key) if signed.key is not None else None
-    return FoundCard(agent_url(url), card, key, bound=names_only(signed.card, url))

@@ -9,22 +9,13 @@ from collections.abc import Iterator
 from pydantic import JsonValue
 
 from mcp_a2a.a2a.client_json import Fields, parse
+from mcp_a2a.a2a.faults import Kind
 from mcp_a2a.errors import WebAnswerError, WebError, WebFailedError, WebRefusedError
 from mcp_a2a.protocol.text import preview
 from mcp_a2a.web_ports import AUTH, AnswerLostError, NotNowError
 
-REASONS = {
-    -32001: "TASK_NOT_FOUND",
-    -32002: "TASK_NOT_CANCELABLE",
-    -32003: "PUSH_NOTIFICATION_NOT_SUPPORTED",
-    -32004: "UNSUPPORTED_OPERATION",
-    -32005: "CONTENT_TYPE_NOT_SUPPORTED",
-    -32006: "INVALID_AGENT_RESPONSE",
-    -32007: "EXTENDED_AGENT_CARD_NOT_CONFIGURED",
-    -32008: "EXTENSION_SUPPORT_REQUIRED",
-    -32009: "VERSION_NOT_SUPPORTED",
-    -32601: "METHOD_NOT_FOUND",
-}
+REASONS = {kind.value.rpc: kind.value.reason for kind in Kind if -32009 <= kind.value.rpc <= -32001}
+REASONS[Kind.METHOD_NOT_FOUND.value.rpc] = Kind.METHOD_NOT_FOUND.value.reason
 """A2A 5.4."""
 
 _LOST_TASK = re.compile(

@@ -7,15 +7,14 @@ only mean one thing is taken for it; what cannot be guessed is said in a sentenc
 
 from __future__ import annotations
 
-import base64
 import re
 from collections.abc import Iterable, Iterator
 
-from pydantic import JsonValue, ValidationError
+from pydantic import JsonValue
 from pydantic.alias_generators import to_camel
 
 from mcp_a2a.a2a.client_json import Fields
-from mcp_a2a.a2a.legacy import FILE
+from mcp_a2a.a2a.client_parts import camel_fields, object_or_none, read_parts
 from mcp_a2a.errors import WebAnswerError
 from mcp_a2a.protocol.model import (
     Artifact,
@@ -31,17 +30,13 @@ from mcp_a2a.protocol.model import (
 )
 from mcp_a2a.protocol.state import INTERRUPTED, is_terminal
 from mcp_a2a.protocol.task.artifacts import joined
-from mcp_a2a.protocol.text import preview
 
 MAX_ID = 1024
 
 MAX_SAID = 1_024
 """Messages at the end of a history that are looked at."""
 
-_NUMBERED = (
-    TaskState.SUBMITTED, TaskState.WORKING, TaskState.COMPLETED, TaskState.FAILED, TaskState.CANCELED,
-    TaskState.INPUT_REQUIRED, TaskState.REJECTED, TaskState.AUTH_REQUIRED,
-)  # fmt: skip
+_NUMBERED = tuple(TaskState)
 """In the order of the specification's protobuf, where 0 is unspecified."""
 
 _DIGIT = re.compile("[0-9]")
@@ -69,7 +64,7 @@ def read_answer(value: JsonValue) -> TaskDocument | Message:
     Raises:
         WebAnswerError
     """
-    fields = _camel(value, "its answer")
+    fields = camel_fields(value, "its answer")
     if "id" not in fields and "status" not in fields:
         for wrapped, read in (("task", read_task), ("message", read_message), ("msg", read_message)):
             if _is_filled(fields.get(wrapped)):
@@ -87,10 +82,10 @@ def read_event(value: JsonValue) -> StreamResponse | None:
     """
     if not isinstance(value, dict) or not _TELLING & {to_camel(name) for name in value}:
         return None
-    fields = _camel(value, "an event of its stream")
+    fields = camel_fields(value, "an event of its stream")
     for name in ("statusUpdate", "artifactUpdate"):
         if _is_filled(fields.get(name)):
-            return _update(_camel(fields[name], "an event of its stream"))
+            return _update(camel_fields(fields[name], "an event of its stream"))
     kind = fields.get("kind", fields.get("type"))
     if kind in ("status-update", "artifact-update") or (
         "taskId" in fields and ("status" in fields or "artifact" in fields)
@@ -135,7 +130,7 @@ def read_task(value: JsonValue) -> TaskDocument:
     Raises:
         WebAnswerError
     """
-    fields = _camel(value, "its answer")
+    fields = camel_fields(value, "its answer")
     task_id = _task_id(fields.get("id")) or _task_id(fields.get("taskId"))
     if not task_id:
         raise WebAnswerError("the task that it answers with has no id")
@@ -152,6 +147,13 @@ def read_task(value: JsonValue) -> TaskDocument:
         artifacts=artifacts,
         history=said,
     )
+
+
+def unwrapped(value: JsonValue) -> JsonValue:
+    """A bare task, also where an agent wraps it as in an answer to a message."""
+    if isinstance(value, dict) and isinstance(value.get("task"), dict) and "id" not in value:
+        return value["task"]
+    return value
 
 
 def _said_since(history: list[JsonValue]) -> tuple[Message, ...]:
@@ -172,13 +174,13 @@ def read_message(value: JsonValue) -> Message:
     """
     if isinstance(value, str):
         return Message(message_id="", role=Role.AGENT, parts=(Part(text=value),))
-    fields = _camel(value, "its message")
+    fields = camel_fields(value, "its message")
     content = fields.get("parts", fields.get("content", fields.get("text")))
     return Message(
         message_id=_id(fields.get("messageId")) or "",
         role=Role.AGENT,
-        parts=_parts(content),
-        metadata=_object(fields.get("metadata")),
+        parts=read_parts(content),
+        metadata=object_or_none(fields.get("metadata")),
         context_id=_id(fields.get("contextId")),
         task_id=_task_id(fields.get("taskId")),
     )
@@ -190,7 +192,7 @@ def read_message(value: JsonValue) -> Message:
 def _status(value: JsonValue) -> TaskStatus:
     if not isinstance(value, dict):
         return TaskStatus(state=_state(value))
-    fields = _camel(value, "its status")
+    fields = camel_fields(value, "its status")
     said = fields.get("message")
     timestamp = _text(fields.get("timestamp"))
     return TaskStatus(
@@ -212,13 +214,13 @@ def _state(value: JsonValue) -> TaskState:
 
 
 def _artifact(value: JsonValue, number: int) -> Artifact:
-    fields = _camel(value, "its artifact") if not isinstance(value, str | list) else {"parts": value}
+    fields = camel_fields(value, "its artifact") if not isinstance(value, str | list) else {"parts": value}
     return Artifact(
         artifact_id=(_text(fields.get("artifactId")) or _text(fields.get("id")) or f"artifact-{number}")[:MAX_ID],
-        parts=_as_streamed(_parts(fields.get("parts", fields.get("content", fields.get("text"))))),
+        parts=_as_streamed(read_parts(fields.get("parts", fields.get("content", fields.get("text"))))),
         name=_text(fields.get("name")),
         description=_text(fields.get("description")),
-        metadata=_object(fields.get("metadata")),
+        metadata=object_or_none(fields.get("metadata")),
     )
 
 
@@ -236,105 +238,6 @@ def _distinct(artifacts: Iterable[Artifact]) -> Iterator[Artifact]:
             artifact_id, number = f"{artifact.artifact_id}-{number}", number + 1
         taken.add(artifact_id)
         yield artifact.model_copy(update={"artifact_id": artifact_id})
-
-
-def _parts(value: JsonValue) -> tuple[Part, ...]:
-    items = value if isinstance(value, list) else [] if value is None else [value]
-    return tuple(part for item in items for part in _part(item)) or (Part(text=""),)
-
-
-def _part(value: JsonValue) -> tuple[Part, ...]:
-    """A part of either version, or more, where one has several contents; of no kind that we know, it is data."""
-    if isinstance(value, str):
-        return (Part(text=value),)
-    if not isinstance(value, dict):
-        return ()
-    fields = _camel(value, "a part")
-    inner = fields.get("file")
-    file = _camel(inner, "a file") if isinstance(inner, dict) else {}
-    named: Fields = {
-        "filename": _first(fields, file, "filename", "name"),
-        "mediaType": _first(fields, file, "mediaType", "mimeType"),
-        "metadata": _object(fields.get("metadata")),
-    }
-    rest: Fields = {name: item for name, item in named.items() if item is not None}
-    contents = _contents(fields, file)
-    if not contents and any(item for name, item in fields.items() if name not in _ABOUT_PARTS):
-        return (Part(data=value),)
-    return tuple(filter(None, (_made(content, rest) for content in contents)))
-
-
-_ABOUT_PARTS = frozenset({"kind", "type", "metadata", "mediaType", "mimeType"})
-
-
-def _made(content: Fields, rest: Fields) -> Part | None:
-    raw = content.get("raw")
-    if isinstance(raw, str) and not _is_base64(raw):
-        name = preview(str(rest.get("filename", "")), 64)
-        return Part(text=f"[A file{f' {name}' if name else ''} is damaged: the agent sent invalid base64.]")
-    try:
-        return Part.model_validate(rest | content)
-    except ValidationError:
-        return None
-
-
-def _is_base64(text: str) -> bool:
-    plain = "".join(text.split()).replace("-", "+").replace("_", "/").rstrip("=")
-    try:
-        base64.b64decode(plain + "=" * (-len(plain) % 4), validate=True)
-    except ValueError:
-        return False
-    return True
-
-
-def _contents(fields: Fields, file: Fields) -> list[Fields]:
-    """What a part holds, under the names that 1.0 has: what is filled, for some print all that could be; else one."""
-    found = list(_named_contents(fields, file))
-    filled = [content for content in found if all(item not in ("", None, {}, []) for item in content.values())]
-    return filled or found[:1]
-
-
-def _named_contents(fields: Fields, file: Fields) -> Iterator[Fields]:
-    for holder, names in ((fields, ("text", "raw", "url")), (file, ("bytes", "fileWithBytes", "uri", "fileWithUri"))):
-        for name in names:
-            found = holder.get(name)
-            if isinstance(found, str) and not found.startswith("blob:"):  # that is how we name files of our own
-                yield {FILE.get(name, name): found}
-    if "data" in fields:
-        yield {"data": fields["data"]}
-    elif "content" in fields and "text" not in fields:
-        content = fields["content"]
-        yield {"text": content} if isinstance(content, str) else {"data": content}
-
-
-def _first(fields: Fields, file: Fields, *names: str) -> str | None:
-    found: Iterable[JsonValue] = (holder.get(name) for name in names for holder in (fields, file))
-    return next((item for item in found if isinstance(item, str)), None)
-
-
-def _camel(value: JsonValue, what: str) -> Fields:
-    """An object with its names as JSON has them in 1.0; what is null is not there."""
-    if not isinstance(value, dict):
-        raise WebAnswerError(f"{what} is {_kind(value)} and not an object")
-    return dict(_named(value))
-
-
-def _named(value: Fields) -> Iterator[tuple[str, JsonValue]]:
-    for name, item in value.items():
-        if item is not None or name == "data":
-            yield (to_camel(name) if "_" in name else name), item
-
-
-def _kind(value: JsonValue) -> str:
-    match value:
-        case None:
-            return "null"
-        case bool() | int() | float():
-            return "a number" if not isinstance(value, bool) else "true or false"
-        case str():
-            return "a text"
-        case _:
-            return "a list"
 
 
 def _text(value: JsonValue) -> str | None:
@@ -367,7 +270,3 @@ def _truth(value: JsonValue) -> bool:
 
 def _list(value: JsonValue) -> list[JsonValue]:
     return value if isinstance(value, list) else [value] if isinstance(value, dict) else []
-
-
-def _object(value: JsonValue) -> Fields | None:
-    return value if isinstance(value, dict) else None

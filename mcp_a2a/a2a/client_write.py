@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Literal
 from urllib.parse import quote, urljoin, urlsplit
@@ -14,8 +14,9 @@ from pydantic import JsonValue
 from mcp_a2a.a2a import legacy
 from mcp_a2a.a2a.client_card import is_current
 from mcp_a2a.a2a.client_json import Fields
+from mcp_a2a.protocol.extensions import required_extensions
 from mcp_a2a.protocol.model import AgentInterface
-from mcp_a2a.web_ports import WebRequest
+from mcp_a2a.web_ports import WebAgent, WebRequest
 
 Operation = Literal["send", "stream", "get", "subscribe", "cancel", "card"]
 
@@ -41,12 +42,10 @@ class Asked:
     body: bytes | None = None
 
 
-def ask_message(
-    interface: AgentInterface, operation: Operation, request: WebRequest, modes: Sequence[str] = ()
-) -> Asked:
+def ask_message(operation: Operation, request: WebRequest, agent: WebAgent, interface: AgentInterface) -> Asked:
     """A message, by `send` or `stream`. Nobody is asked to hold the line: what follows is looked for.
 
-    `modes` are media types that the agent may answer in. They are optional in 0.3 and 1.0 and were required in 0.2, and
+    All media types of the agent's answers are accepted. They are optional in 0.3 and 1.0 and were required in 0.2, and
     there are agents that refuse a request without any.
     """
     rest = interface.protocol_binding != "JSONRPC"
@@ -56,11 +55,30 @@ def ask_message(
     else:
         message = (legacy.REST if rest else legacy.JSON_RPC).message(request.message)
         configuration = {"blocking": False}
-    configuration["acceptedOutputModes"] = list(modes) or ["text/plain"]
+    skills = (mode for skill in agent.card.skills for mode in skill.output_modes or ())
+    configuration["acceptedOutputModes"] = list(dict.fromkeys((*agent.card.default_output_modes, *skills))) or [
+        "text/plain"
+    ]
     params: Fields = {"message": message, "configuration": configuration}
     asked = _asked(interface, operation, params, f"/message:{operation}", "POST")
     asked.headers["Idempotency-Key"] = request.key
-    return asked
+    declared = {extension.uri for extension in agent.card.capabilities.extensions or ()}
+    return _with_extensions(
+        asked, interface, agent, (uri for uri in request.message.extensions or () if uri in declared)
+    )
+
+
+def ask_about(
+    agent: WebAgent, operation: Operation, task_id: str, history: int | None, interface: AgentInterface
+) -> Asked:
+    """Something about a task, as `ask_task`, with the extensions that the agent requires."""
+    return _with_extensions(ask_task(interface, operation, task_id, history=history), interface, agent)
+
+
+def ask_subscription(agent: WebAgent, task_id: str, method: str, interface: AgentInterface) -> Asked:
+    """The events of a task, by the HTTP method that the agent knows for it."""
+    method = "POST" if interface.protocol_binding == "JSONRPC" else method
+    return _with_extensions(ask_task(interface, "subscribe", task_id, method=method), interface, agent)
 
 
 def ask_task(
@@ -90,8 +108,9 @@ def ask_older_card(interface: AgentInterface) -> Asked:
     return Asked("GET", urljoin(interface.url, "agent/authenticatedExtendedCard"), {"Accept": "application/json"})
 
 
-def with_extensions(asked: Asked, interface: AgentInterface, uris: Iterable[str]) -> Asked:
+def _with_extensions(asked: Asked, interface: AgentInterface, agent: WebAgent, more: Iterable[str] = ()) -> Asked:
     """The request with the extensions that are active in it (A2A 3.2.6; 0.3 had another name for the header)."""
+    uris = (*required_extensions(agent.card), *more)
     written = ", ".join(dict.fromkeys(uri for uri in uris if _IN_A_HEADER.fullmatch(uri)))
     if written:
         asked.headers["A2A-Extensions" if is_current(interface) else "X-A2A-Extensions"] = written

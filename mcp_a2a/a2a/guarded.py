@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import socket
 import ssl
-import zlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Self
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import urlsplit
 from weakref import WeakSet
 
 import aiohttp
@@ -26,12 +25,13 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from typing_extensions import override
 
 from mcp_a2a.a2a.addresses import Policy, check_addresses, check_url
+from mcp_a2a.a2a.answer_body import lost_by, pieces_of
+from mcp_a2a.a2a.redirects import moved_to, next_hop
 from mcp_a2a.a2a.unreachable import unreachable
 from mcp_a2a.errors import AddressNotAllowedError, WebAnswerError, WebError
 from mcp_a2a.protocol.text import preview
-from mcp_a2a.protocol.web_url import MAX_URL, origin, with_plain_zone, with_written_zone, without_zone
+from mcp_a2a.protocol.web_url import origin, with_plain_zone, with_written_zone, without_zone
 from mcp_a2a.version import __version__
-from mcp_a2a.web_ports import AnswerLostError
 
 AGENT = f"mcp-a2a/{__version__}"
 
@@ -40,14 +40,8 @@ MAX_TYPE = 255
 """Characters of a media type (RFC 6838 4.2)."""
 
 MAX_REDIRECTS = 3
-MAX_ERROR = 64 * 1024
-"""Read of the body of an error."""
 MAX_PAUSE = 3600.0
 """Seconds that a server may want to be left alone for."""
-MAX_UNPACKED = 64 * 1024
-"""Of a compressed answer, which some servers and proxies send unasked."""
-_GZIP = frozenset({"gzip", "x-gzip", "deflate"})
-_GZIP_MARK = b"\x1f"
 MAX_CHECKED = 1024
 """Addresses that are remembered as checked; a connection that comes later is checked anew."""
 
@@ -211,9 +205,8 @@ class GuardedSession:
         with anyio.CancelScope(deadline=anyio.current_time() + call.seconds) as patience:
             async with self._open(call) as response:
                 patience.deadline = float("inf")
-                yield Streaming(
-                    with_written_zone(str(response.url)), response.status, response.headers, _pieces(response, call.url)
-                )
+                pieces = pieces_of(response, call.url)
+                yield Streaming(with_written_zone(str(response.url)), response.status, response.headers, pieces)
         if patience.cancelled_caught:
             raise _late(call)
 
@@ -234,14 +227,16 @@ class GuardedSession:
             except AddressNotAllowedError:
                 raise
             except (aiohttp.ClientError, OSError, ValueError, TimeoutError) as error:
-                raise unreachable(url, error, _lost(call.method)) from error
+                raise unreachable(url, error, lost_by(call.method)) from error
             try:
-                target = _moved(response)
+                target = moved_to(response)
                 if target is None:
                     yield response
                     return
                 redirects += 1
-                url = _next_hop(call, url, target, response.status, redirects)
+                url = next_hop(url, target, response.status, follow=call.follow)
+                if redirects > MAX_REDIRECTS:
+                    raise WebError(f"{call.url} redirects in a circle.", "Its owner must fix that.")
             finally:
                 response.close()
 
@@ -307,7 +302,7 @@ class _CheckingResolver(AbstractResolver):
 
 async def _read(response: aiohttp.ClientResponse, call: Call) -> bytes:
     body = bytearray()
-    async for piece in _pieces(response, call.url):
+    async for piece in pieces_of(response, call.url):
         body += piece
         if len(body) > call.max_bytes:
             raise WebAnswerError(
@@ -316,81 +311,8 @@ async def _read(response: aiohttp.ClientResponse, call: Call) -> bytes:
     return bytes(body)
 
 
-class _Packed:
-    """What is gzip or zlib, by its header, or deflate without one, as some servers have it (RFC 9110 8.4.1.2)."""
-
-    def __init__(self, coding: str) -> None:
-        self._member = zlib.decompressobj(wbits=47)
-        self._needs_header = coding != "deflate"
-
-    def unpacked(self, piece: bytes) -> Iterator[bytes]:
-        """One part at a time, so that a reader that counts them stops a bomb."""
-        rest, full = piece, True
-        while rest or full:
-            if self._member.eof:
-                if not rest.startswith(_GZIP_MARK):
-                    return  # padding
-                self._member = zlib.decompressobj(wbits=47)  # the next member: they follow each other (RFC 1952 2.2)
-            part = self._decompress(rest)
-            rest, full = self._member.unconsumed_tail or self._member.unused_data, len(part) == MAX_UNPACKED
-            yield part
-
-    def _decompress(self, rest: bytes) -> bytes:
-        try:
-            part = self._member.decompress(rest, MAX_UNPACKED)
-        except zlib.error:
-            if self._needs_header:
-                raise
-            self._member = zlib.decompressobj(wbits=-15)
-            part = self._member.decompress(rest, MAX_UNPACKED)
-        self._needs_header = True
-        return part
-
-
-async def _pieces(response: aiohttp.ClientResponse, url: str) -> AsyncIterator[bytes]:
-    if response.status < 400:
-        async for piece in _body(response, url):
-            yield piece
-        return
-    read = 0
-    with suppress(WebError):  # an error is one, whatever is wrong with the words to it
-        async for piece in _body(response, url):
-            yield piece[: MAX_ERROR - read]
-            read += len(piece)
-            if read >= MAX_ERROR:
-                return
-
-
-async def _body(response: aiohttp.ClientResponse, url: str) -> AsyncIterator[bytes]:
-    fields = (response.headers.get(name, "").lower().split(",") for name in ("Content-Encoding", "Transfer-Encoding"))
-    named = (name.strip() for field in fields for name in field)
-    coding = ", ".join(name for name in named if name not in ("", "identity", "chunked"))
-    if coding not in ("", *_GZIP):
-        raise WebAnswerError(
-            f"{url} answers compressed ({preview(coding, 32)}), though it was asked not to.",
-            "Its owner must fix that.",
-        )
-    packed = _Packed(coding) if coding in _GZIP else None
-    try:
-        async for piece in response.content.iter_any():
-            if packed is None:
-                yield piece
-                continue
-            for part in packed.unpacked(piece):
-                yield part
-    except zlib.error as error:
-        raise WebAnswerError(f"{url} answers compressed, and that is broken.", "Its owner must fix that.") from error
-    except (aiohttp.ClientError, OSError) as error:
-        raise _lost(response.method)(f"{url} broke off in the middle of its answer.", "Try again.") from error
-
-
 def _late(call: Call) -> WebError:
-    return _lost(call.method)(f"{call.url} did not answer within {call.seconds:.0f} s.", "Try again later.")
-
-
-def _lost(method: str) -> type[WebError]:
-    """What it means that an answer is missing: to read something does nothing (RFC 9110 9.2.1), anything else may."""
-    return WebError if method == "GET" else AnswerLostError
+    return lost_by(call.method)(f"{call.url} did not answer within {call.seconds:.0f} s.", "Try again later.")
 
 
 def _headers(call: Call, url: str) -> dict[str, str]:
@@ -399,45 +321,3 @@ def _headers(call: Call, url: str) -> dict[str, str]:
     # A zone is ours alone, and no part of the name that a server has (RFC 6874, 3).
     host = {"Host": without_zone(there)} if "%" in there else {}
     return {**host, **call.headers, **secrets}
-
-
-def _moved(response: aiohttp.ClientResponse) -> str | None:
-    """Where a redirect leads. Longer than any URL stays so, and is refused as one."""
-    if response.status not in (301, 302, 303, 307, 308) or "Location" not in response.headers:
-        return None
-    return preview(response.headers["Location"], MAX_URL + 1)
-
-
-_KEEPING = frozenset({307, 308})
-"""Redirects that keep method and body (RFC 9110 15.4.8): frameworks answer so where a path lacks its last slash."""
-
-
-def _is_same_origin(url: str, following: str) -> bool:
-    try:
-        return origin(url) == origin(following)
-    except AddressNotAllowedError:
-        return False
-
-
-def _next_hop(call: Call, url: str, target: str, status: int, redirects: int) -> str:
-    """Where a redirect leads, if that is followed.
-
-    Raises:
-        WebError: it is not.
-    """
-    try:
-        following = urljoin(url, target)
-        here, there = urlsplit(url), urlsplit(following)
-    except ValueError:
-        raise WebAnswerError(f"{url} redirects to something that is not a URL.", "Its owner must fix that.") from None
-    safe = there.scheme in ("https", here.scheme)
-    same_host = call.follow and here.hostname == there.hostname and safe
-    if not same_host and not (status in _KEEPING and _is_same_origin(url, following)):
-        kind = WebError if call.follow else WebAnswerError  # a card may be back later; who was told has answered
-        raise kind(
-            f"{url} sends callers on to {following[:MAX_URL]}, which is not followed.",
-            "If that is where the agent is, use that address.",
-        )
-    if redirects > MAX_REDIRECTS:
-        raise WebError(f"{call.url} redirects in a circle.", "Its owner must fix that.")
-    return following
