@@ -74,11 +74,6 @@ def opening(
     return Change.opening(event, now=context.clock(), files=draft.files)
 
 
-def new_record(context: Context, peer: str, peer_name: str, draft: Draft) -> Task:
-    """The task that we open at `peer` with this message."""
-    return opening(context, peer, peer_name, draft).task
-
-
 def no_relay_takes(peer: Peer, attached: Attached) -> FileError:
     """Why a file cannot go to an agent that only a relay reaches."""
     return FileError(

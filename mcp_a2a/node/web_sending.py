@@ -15,7 +15,7 @@ from mcp_a2a.node.attaching import Attached, Attaching
 from mcp_a2a.node.consent import ConsentBook
 from mcp_a2a.node.context import Context
 from mcp_a2a.node.repeated import check_message, check_opening
-from mcp_a2a.node.sending import MAX_OUTBOX, Draft, Sending, draft_of, new_record, with_files
+from mcp_a2a.node.sending import MAX_OUTBOX, Draft, Sending, draft_of, opening, with_files
 from mcp_a2a.node.web_book import WebBook
 from mcp_a2a.node.web_courier import WebCourier
 from mcp_a2a.node.web_peer import LAN, WebPeer
@@ -28,7 +28,7 @@ from mcp_a2a.protocol.task.machine import Change, withdrawal
 from mcp_a2a.protocol.task.table import can
 from mcp_a2a.protocol.task.task import Task
 from mcp_a2a.protocol.web_url import shown_url, with_short_urls
-from mcp_a2a.store.records import find_task, get_task, insert_task, save
+from mcp_a2a.store.records import find_task, get_task, save
 from mcp_a2a.store.web import count_web_letters, drop_web_letters, put_web_letter
 
 
@@ -93,30 +93,30 @@ class WebSending:
             raise
 
     async def _open(self, peer: WebPeer, draft: Draft, attached: Attached, follow: Callable[[Task], None]) -> Task:
-        record = new_record(self._context, peer.url, peer.name, with_files(draft, attached))
-        with self._attaching.given_to(record.id, attached.refs):
-            follow(record)
-            return await self._journal(peer, record)
+        change = opening(self._context, peer.url, peer.name, with_files(draft, attached))
+        with self._attaching.given_to(change.task.id, attached.refs):
+            follow(change.task)
+            return await self._journal(peer, change)
 
-    async def _journal(self, peer: WebPeer, record: Task) -> Task:
+    async def _journal(self, peer: WebPeer, change: Change) -> Task:
         if peer.row.origin == LAN:
             await self._book.keep(peer)  # who a task is with is to be known after a restart
-        stamp = self._context.clocks.stamp()
+        task, stamp = change.task, self._context.clocks.stamp()
 
         def journal(connection: sqlite3.Connection) -> Task | None:
-            if not insert_task(connection, record):
-                return find_task(connection, record.id)
+            if not save(connection, change):
+                return find_task(connection, task.id)
             if count_web_letters(connection) >= MAX_OUTBOX:
                 raise QueueFullError("outbox", MAX_OUTBOX)
-            put_web_letter(connection, record.id, "message", record.messages[0].message_id, stamp)
+            put_web_letter(connection, task.id, "message", task.messages[0].message_id, stamp)
             return None
 
         existing = await self._context.database.write(journal)
         if existing is not None:
-            check_message(existing, record.messages[0], record.skill)
+            check_message(existing, task.messages[0], task.skill)
             return existing
-        self._courier.kick(record.id)
-        return record
+        self._courier.kick(task.id)
+        return task
 
     # --- by skill --------------------------------------------------------------------------------
 
@@ -170,7 +170,10 @@ class WebSending:
     ) -> Task:
         draft = draft_of(request, self._opening(request, attempt))
         attached = await self._attaching.attach(draft.message.parts, request)
-        return await self._open(peer, draft, attached, _chosen(peer, tuple(tried)))
+        chosen = f"{peer.name}: it offers this skill at {shown_url(peer.url)}"
+        change = opening(self._context, peer.url, peer.name, with_files(draft, attached), chosen, tuple(tried))
+        with self._attaching.given_to(change.task.id, attached.refs):
+            return await self._journal(peer, change)
 
     # --- going on --------------------------------------------------------------------------------
 
@@ -240,10 +243,3 @@ class WebSending:
         self._context.task_changes.notify(record.id, record)
         self._courier.kick(record.id)
         return record
-
-
-def _chosen(peer: WebPeer, tried: tuple[str, ...]) -> Callable[[Task], None]:
-    def note(record: Task) -> None:
-        record.chosen, record.tried = f"{peer.name}: it offers this skill at {shown_url(peer.url)}", tried
-
-    return note
