@@ -42,7 +42,7 @@ from mcp_a2a.errors import (
     TransitionError,
 )
 from mcp_a2a.node.document import direct_reply, document
-from mcp_a2a.node.feed import Beginning, Reading
+from mcp_a2a.node.events import Beginning, Reading
 from mcp_a2a.node.handlers import answers
 from mcp_a2a.node.inbox import Order
 from mcp_a2a.node.node import Node

@@ -21,7 +21,7 @@ from mcp_a2a.node.context import Context
 from mcp_a2a.node.delivery.outbox import Outbox
 from mcp_a2a.node.dialer import Dialer
 from mcp_a2a.node.directory import Directory, Peer
-from mcp_a2a.node.feed import Feed
+from mcp_a2a.node.events import Feed
 from mcp_a2a.node.files import Files
 from mcp_a2a.node.housekeeping import Housekeeping
 from mcp_a2a.node.inbox import Inbox

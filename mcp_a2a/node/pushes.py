@@ -27,7 +27,7 @@ from mcp_a2a.errors import (
 )
 from mcp_a2a.node.context import Context, pause_after
 from mcp_a2a.node.document import document
-from mcp_a2a.node.feed import Feed, Reading
+from mcp_a2a.node.events import Feed, Reading
 from mcp_a2a.ports import Hooks
 from mcp_a2a.protocol.backoff import Backoff
 from mcp_a2a.protocol.model import StreamResponse, TaskPushNotificationConfig

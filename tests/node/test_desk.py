@@ -31,7 +31,8 @@ from mcp_a2a.errors import (
     TaskNotFoundError,
     TransitionError,
 )
-from mcp_a2a.node import feed, receive
+from mcp_a2a.node import events as feed
+from mcp_a2a.node import receive
 from mcp_a2a.node.document import document
 from mcp_a2a.node.job import Chunk, Outcome, Reject, TaskContext
 from mcp_a2a.node.worker import Worker
