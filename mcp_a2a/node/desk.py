@@ -116,7 +116,7 @@ class Desk:
 
         def follow(record: Task) -> None:
             if request.follow or request.push_config is not None:
-                begun.append(self._node.feed.open(self._node.sending.find(record.id) or record))
+                begun.append(self._node.events.begin(record))
 
         if request.agent == SELF:
             record = await self._take_in(request, message, follow)
@@ -238,7 +238,7 @@ class Desk:
         else:
             record = await self._hear(task_id, message)
         # Without a pause between the two: what comes after this is told, and nothing before it twice.
-        begun = self._node.feed.open(self._node.sending.latest(task_id))
+        begun = self._node.events.begin(record)
         return await self._answer(record, request, begun)
 
     async def _hear(self, task_id: str, message: Message) -> Task:
@@ -305,8 +305,8 @@ class Desk:
     async def follow(self, request: A2AFollowRequest) -> A2AFollowView:
         """See `A2AFollowRequest`."""
         await self._node.look(await self._mine(request, request.task_id))
-        record = self._node.sending.latest(request.task_id)
-        reading = await self._node.feed.read(record, request.cursor, request.wait_seconds, to_end=request.to_end)
+        seconds = request.wait_seconds
+        reading = await self._node.events.read(request.task_id, request.cursor, seconds, to_end=request.to_end)
         return _follow_view(reading)
 
     # --- withdrawing -----------------------------------------------------------------------------

@@ -15,7 +15,6 @@ from mcp_a2a.node.clocks import Clocks
 from mcp_a2a.node.contact_requests import HELD_SECONDS
 from mcp_a2a.node.context import Context
 from mcp_a2a.node.directory import Directory
-from mcp_a2a.node.feed import Feed
 from mcp_a2a.node.files import Files
 from mcp_a2a.node.introduction import Introduction
 from mcp_a2a.node.networks import Networks
@@ -55,7 +54,6 @@ class Housekeeping:
     networks: Networks
     publishing: Publishing
     files: Files
-    feed: Feed
 
     async def run(self) -> None:
         """Rotate keys, remember how late it is, forget what is long over."""
@@ -70,7 +68,6 @@ class Housekeeping:
             self.publishing.again()
             self.files.tidy()
             drop_copies(self.context.database.path, self.context.clocks.aged() - KEEP_SECRET_SECONDS)
-            self.feed.drop_idle()
             await anyio.sleep(HOUSEKEEPING_SECONDS)
 
     def _keep_books(self) -> None:

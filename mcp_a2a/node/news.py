@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import OrderedDict, deque
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import anyio
 
@@ -21,16 +22,21 @@ from mcp_a2a.node.intake import Intake
 from mcp_a2a.node.networks import Networks
 from mcp_a2a.protocol.moment import moment_of
 from mcp_a2a.protocol.rates import Buckets, Rate
-from mcp_a2a.protocol.state import INTERRUPTED, TaskState
+from mcp_a2a.protocol.task.task import Task
 from mcp_a2a.protocol.text import preview
 from mcp_a2a.protocol.times import iso
-from mcp_a2a.store.records import TaskRecord, find_task
+from mcp_a2a.store.records import find_task
+from mcp_a2a.store.task_events import ENDS, kinds_after
 
 MAX_EVENTS = 512
 """Events that a reader may be late for: more than a terminal shows in minutes."""
 
 MAX_TASKS = 4096
-"""Tasks whose state is remembered, so that each change is told once."""
+"""Tasks of which it is remembered what was told, so that each event is told once."""
+
+MEMORABLE = frozenset({"asked", "authorization_asked", "accepted", "progressed", "replied"})
+"""Events between which a question is another one; asked twice with none of the others between, it is told once."""
+
 
 UNREAD_SECONDS = 120.0
 """After so long without a reader nothing is noted any more."""
@@ -40,6 +46,16 @@ SET_BACK_SECONDS = 60.0
 
 REFUSED_RATE = Rate(per_second=1 / 60, burst=1)
 """Of one blocked sender: it may try a thousand times a minute."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """How far a task was told."""
+
+    number: int = 0
+    """Of its newest event that was looked at."""
+    kind: str = ""
+    """The newest of those that tell whether it asks."""
 
 
 class News:
@@ -56,7 +72,7 @@ class News:
         self._since: float | None = None
         """When it began to be read, by the clock that dates tasks; None while nobody reads."""
         self._read_at = 0.0
-        self._states: OrderedDict[str, TaskState] = OrderedDict()
+        self._told: OrderedDict[str, _Told] = OrderedDict()
         self._waiting: dict[str, float] = {}
         """Strangers whose contact request was told of, and when, by the machine's uptime."""
         self._refused: Buckets[str] = Buckets(REFUSED_RATE, limit=1024)
@@ -82,10 +98,10 @@ class News:
 
     # --- telling ---------------------------------------------------------------------------------
 
-    def task_received(self, record: TaskRecord) -> None:
+    def task_received(self, record: Task) -> None:
         """A task of another agent, or of a client, was stored."""
-        if self._is_read() and record.id not in self._states:
-            self._remember(record)
+        if self._is_read() and record.id not in self._told:
+            self._remember(record.id, _Told(number=1))
             self._tell("task_received", record)
 
     def contact_requested(self, peer: Peer) -> None:
@@ -120,36 +136,38 @@ class News:
             return False
         if anyio.current_time() - self._read_at > UNREAD_SECONDS:
             self._since = None
-            self._states.clear()
+            self._told.clear()
             return False
         return True
 
-    def _task_changed(self, task_id: str, known: TaskRecord | None) -> None:
+    def _task_changed(self, task_id: str, known: Task | None) -> None:
         if self._since is None or not self._is_read():
             return
         if (now := self._context.clock()) < self._since:
             self._since = now - SET_BACK_SECONDS
-        record = known or self._context.database.read(lambda connection: find_task(connection, task_id))
-        if record is None or record.updated < self._since:
-            return  # news of an old task is that its other side has heard of its end
-        if not record.sent and record.id not in self._states and record.created >= self._since:
-            self.task_received(record)
-        before = self._states.get(record.id)
-        self._remember(record)
-        kind = _kind_of(record)
-        if kind is not None and record.state != before:
-            self._tell(kind, record)
+        task = known or self._context.database.read(lambda connection: find_task(connection, task_id))
+        if task is None:
+            return
+        told = self._told.get(task_id)
+        last, number = told or _Told(), told.number if told is not None else 0
+        for entry in self._context.database.read(lambda connection: kinds_after(connection, task_id, number)):
+            news = _kind_of(task, entry.kind)
+            is_new = told is not None or entry.at >= self._since
+            if news is not None and is_new and entry.kind != last.kind:
+                self._tell(news, task)
+            last = _Told(entry.number, entry.kind if entry.kind in MEMORABLE else last.kind)
+        self._remember(task_id, last)
 
-    def _remember(self, record: TaskRecord) -> None:
-        self._states[record.id] = record.state
-        self._states.move_to_end(record.id)
-        if len(self._states) > MAX_TASKS:
-            self._states.popitem(last=False)
+    def _remember(self, task_id: str, told: _Told) -> None:
+        self._told[task_id] = told
+        self._told.move_to_end(task_id)
+        if len(self._told) > MAX_TASKS:
+            self._told.popitem(last=False)
 
     def _tell(
         self,
         kind: EventKind,
-        record: TaskRecord | None = None,
+        record: Task | None = None,
         *,
         agent: AgentRef | None = None,
         network: str | None = None,
@@ -179,9 +197,11 @@ def _ref(peer: Peer) -> AgentRef:
     return AgentRef(name=peer.name, did=peer.row.did)
 
 
-def _kind_of(record: TaskRecord) -> EventKind | None:
-    if record.done:
-        return "answer_received" if record.sent else "task_answered"
-    if record.state in INTERRUPTED:
-        return "question_received" if record.sent else "question_asked"
+def _kind_of(task: Task, kind: str) -> EventKind | None:
+    if kind == "opened":
+        return None if task.sent else "task_received"
+    if kind in ENDS:
+        return "answer_received" if task.sent else "task_answered"
+    if kind in ("asked", "authorization_asked"):
+        return "question_received" if task.sent else "question_asked"
     return None

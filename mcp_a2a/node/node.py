@@ -21,7 +21,7 @@ from mcp_a2a.node.context import Context
 from mcp_a2a.node.delivery.outbox import Outbox
 from mcp_a2a.node.dialer import Dialer
 from mcp_a2a.node.directory import Directory, Peer
-from mcp_a2a.node.events import Feed
+from mcp_a2a.node.events import Events
 from mcp_a2a.node.files import Files
 from mcp_a2a.node.housekeeping import Housekeeping
 from mcp_a2a.node.inbox import Inbox
@@ -88,8 +88,8 @@ class Node:
         self.choosing = Choosing(context, self.sending, self.dialer, self.outbox, self.settlement, self.attaching)
         self.web_courier = WebCourier(context, self.web, self.files)
         self.web_sending = WebSending(context, self.web, self.web_courier, self.attaching, self.sending, self.consent)
-        self.feed = Feed(context)
-        self.pushes = Pushes(context, self.feed, parts.hooks, CallerFolder(parts.folder))
+        self.events = Events(context)
+        self.pushes = Pushes(context, self.events, parts.hooks, CallerFolder(parts.folder))
         self.inbox = Inbox(context, self.outbox, self.attaching, parts.lease_seconds)
         self.intake = Intake(
             context, self.directory, self.trust, ring, (self.inbox, self.outbox), TaskQuota(parts.accept_rate)
@@ -114,7 +114,6 @@ class Node:
             networks=self.networks,
             publishing=self.publishing,
             files=self.files,
-            feed=self.feed,
         )
         self._moves = Moves(
             self.directory, self.introduction, self.networks, self.publishing, self.lookups, parts.moved

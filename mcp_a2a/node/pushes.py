@@ -1,6 +1,6 @@
 """Push notifications: what happens to a task is posted to the URLs that its caller named for it (A2A 3.5.3).
 
-One courier per configuration reads the node's feed and posts each event in its order. A hook that takes nothing, also
+One courier per configuration reads the events of its task and posts each in its order. A hook that takes nothing, also
 when tried a few times, is tried for a day, with longer pauses, and then gets the task as it is: what it missed is not
 posted one by one. So does one whose node was restarted. They can be read for as long as their task.
 """
@@ -27,7 +27,7 @@ from mcp_a2a.errors import (
 )
 from mcp_a2a.node.context import Context, pause_after
 from mcp_a2a.node.document import document
-from mcp_a2a.node.events import Feed, Reading
+from mcp_a2a.node.events import Events, Reading
 from mcp_a2a.ports import Hooks
 from mcp_a2a.protocol.backoff import Backoff
 from mcp_a2a.protocol.model import StreamResponse, TaskPushNotificationConfig
@@ -65,10 +65,10 @@ _URL = re.compile(r"[a-z][a-z0-9+.-]*://\S+", re.IGNORECASE)
 class Pushes:
     """Posts for a node. Without `hooks` there are no push notifications."""
 
-    def __init__(self, context: Context, feed: Feed, hooks: Hooks | None, callers: CallerFolder) -> None:
+    def __init__(self, context: Context, events: Events, hooks: Hooks | None, callers: CallerFolder) -> None:
         self._context = context
         self._callers = callers
-        self._feed = feed
+        self._events = events
         self._hooks = hooks
         self._couriers: dict[tuple[str, str], anyio.CancelScope] = {}
         self._turn = anyio.Lock()
@@ -111,7 +111,7 @@ class Pushes:
             PushNotSupportedError, AddressNotAllowedError, QueueFullError
         """
         self.check(config)
-        cursor = cursor or self._feed.open(record).cursor  # now: what happens while this waits is to be posted, too
+        cursor = cursor or self._events.begin(record).cursor  # now: what happens while this waits is to be posted, too
         async with self._turn:
             if (running := self._running(record.id, config)) is not None:
                 return running
@@ -186,11 +186,10 @@ class Pushes:
         task_id = config.task_id or ""
         away = _Absence()
         while not away.lasts_too_long:
-            changed = self._context.task_changes.event(task_id)
             record = self._context.database.read(lambda connection: find_task(connection, task_id))
             if record is None:
                 return
-            reading = await self._feed.read(record, cursor, SLICE_SECONDS)
+            reading = await self._events.read(task_id, cursor, SLICE_SECONDS, to_end=True)
             cursor = reading.cursor
             try:
                 permitted = self._permits(record)
@@ -206,13 +205,8 @@ class Pushes:
                 await away.pause()
                 continue
             away = _Absence()
-            if not reading.over:
-                continue
-            latest = self._context.database.read(lambda connection: find_task(connection, task_id))
-            if latest is None or latest.done:
+            if reading.over:
                 return
-            if not reading.events:
-                await changed.wait()  # it waits for its caller
 
     async def _post_all(self, config: TaskPushNotificationConfig, reading: Reading) -> bool:
         """Post what happened; False: the hook takes nothing for now.

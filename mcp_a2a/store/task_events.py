@@ -39,7 +39,7 @@ MAX_BODIES = 64 * 1024 * 1024
 REST_SECONDS = 60.0
 """Bodies of a task that has been at rest for so long are dropped."""
 
-_LOOK_EVERY = 64
+LOOK_EVERY = 64
 _LOOK_AT_BYTES = 64 * 1024
 """The bodies of a task are counted at every so-manieth event, and behind one that is so large."""
 
@@ -104,7 +104,7 @@ def log(connection: sqlite3.Connection, n: int, change: Change) -> None:
         number += 1
         body, size = _body(event, status, ends=ends)
         rows.append((n << _BITS | number, change.at, kind, size, body))
-        heavy = heavy or size > _LOOK_AT_BYTES or (size > 0 and number % _LOOK_EVERY == 0)
+        heavy = heavy or size > _LOOK_AT_BYTES or (size > 0 and number % LOOK_EVERY == 0)
     if rows and number <= _NUMBERS:
         connection.executemany("INSERT INTO task_events(id, at, kind, size, body) VALUES (?, ?, ?, ?, ?)", rows)
     if heavy:
@@ -291,6 +291,25 @@ def page_after(connection: sqlite3.Connection, task_id: str, cursor: str) -> Pag
     newest = found[-1] if found else (0, 0.0)
     entries = tuple(Entry(kind, at, body) for _, at, kind, _, body in behind)
     return Page(head, entries if is_here and is_whole else None, cursor_at(newest[0], newest[1]))
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """That something happened to a task, without what was said."""
+
+    number: int
+    at: float
+    kind: str
+
+
+def kinds_after(connection: sqlite3.Connection, task_id: str, number: int) -> list[Kind]:
+    """The events of a task behind the one with this number."""
+    rows = connection.execute(
+        "SELECT e.id & 16777215, e.at, e.kind FROM tasks JOIN task_events e"
+        " ON e.id BETWEEN (tasks.n << 24 | ?2) + 1 AND tasks.n << 24 | events WHERE tasks.id = ?1 ORDER BY e.id",
+        (task_id, number),
+    )
+    return [Kind(*row) for row in rows.fetchall()]
 
 
 def cursor_of(connection: sqlite3.Connection, task: Task) -> str:

@@ -126,9 +126,9 @@ async def test_a_reader_of_a_task_by_skill_hears_of_the_answer_of_the_second_age
             seen.append(await there.alice.api.call(GetTaskRequest(task_id=task_id, wait_seconds=WAITING)))
 
         async def follow(task: Task) -> None:
-            reading = await node.feed.read(task, None, WAITING, to_end=True)
+            reading = await node.events.read(task.id, None, WAITING, to_end=True)
             while not reading.over:
-                reading = await node.feed.read(task, reading.cursor, WAITING, to_end=True)
+                reading = await node.events.read(task.id, reading.cursor, WAITING, to_end=True)
                 told.extend(event.artifact_update is not None for event in reading.events)
 
         async def read_it(task_id: str, first: Person, second: Person) -> None:

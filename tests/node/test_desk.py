@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -31,7 +31,6 @@ from mcp_a2a.errors import (
     TaskNotFoundError,
     TransitionError,
 )
-from mcp_a2a.node import events as feed
 from mcp_a2a.node import receive
 from mcp_a2a.node.document import document
 from mcp_a2a.node.job import Chunk, Outcome, Reject, TaskContext
@@ -49,7 +48,12 @@ from mcp_a2a.protocol.model import (
 )
 from mcp_a2a.protocol.state import INTERRUPTED, is_terminal
 from mcp_a2a.protocol.task import effects
-from mcp_a2a.protocol.task.artifacts import grow
+from mcp_a2a.protocol.task import events as e
+from mcp_a2a.protocol.task.events import Event
+from mcp_a2a.protocol.task.machine import Change
+from mcp_a2a.protocol.task.task import Task
+from mcp_a2a.store import task_events
+from mcp_a2a.store.records import find_task, save
 from tests.node.world import Person, World, acquainted
 
 Handler = Callable[[TaskContext], Awaitable[Outcome]]
@@ -83,6 +87,8 @@ async def behave(task: TaskContext) -> object:
             await task.stream("two ")
             await task.send_chunk(Chunk("three", last=True))
             return None
+        case "long":
+            await task.stream("x" * 4_000)
     return task.text.upper()
 
 
@@ -246,7 +252,7 @@ async def test_who_begins_to_follow_gets_the_task_first(desk: tuple[Person, str]
 async def test_what_somebody_waits_for_is_told_however_long_it_was_silent(
     desk: tuple[Person, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(feed, "IDLE_SECONDS", 0.0)
+    monkeypatch.setattr(task_events, "REST_SECONDS", 0.0)
     person, agent = desk
     waiting = await send(desk, "wait", wait=0)
     begun = await person.api.call(A2AFollowRequest(agent=agent, task_id=waiting.task.id))
@@ -261,6 +267,7 @@ async def test_what_somebody_waits_for_is_told_however_long_it_was_silent(
             await anyio.wait_all_tasks_blocked()
             other = await send(desk, "hello")
             await person.api.call(A2AFollowRequest(agent=agent, task_id=other.task.id))
+            await tidy(person)
             await person.api.call(A2ACancelRequest(agent=agent, task_id=waiting.task.id))
     assert [view.task for view in views] == [None] * len(views)  # nobody had to begin anew
 
@@ -305,41 +312,50 @@ def rebuilt(task: TaskDocument, events: list[StreamResponse]) -> str:
     return text
 
 
+async def record(person: Person, task_id: str, *events: Event) -> Task:
+    """These events happen to a task, with nobody told of them yet."""
+    now = person.node.context.clock()
+
+    def change(connection: sqlite3.Connection) -> Task:
+        task = find_task(connection, task_id)
+        assert task is not None
+        change = Change.of(task, *events, now=now)
+        save(connection, change)
+        return change.task
+
+    return await person.node.context.database.write(change)
+
+
 async def test_news_that_comes_late_or_twice_is_told_once(desk: tuple[Person, str]) -> None:
+    person, _ = desk
+    node = person.node
+    task_id = (await send(desk, "wait", wait=0)).task.id
+    chunks = [ArtifactChunk(artifact=Artifact(artifact_id="a", parts=(Part(text=text),)), append=True) for text in "ab"]
+    first = await record(person, task_id, e.ArtifactsGrown(tuple(chunks[:1]), 1))
+    begun = node.events.begin(first)
+    node.context.task_changes.notify(first.id, first)  # what the reader began with was on its way to it
+    assert (await node.events.read(task_id, begun.cursor, 0)).events == ()
+    second = await record(person, task_id, e.ArtifactsGrown(tuple(chunks[1:]), 2))
+    for _ in range(2):
+        node.context.task_changes.notify(second.id, second)
+    reading = await node.events.read(task_id, begun.cursor, 0)
+    assert len(reading.events) == 1
+    assert (await node.events.read(task_id, reading.cursor, 0)).events == ()
+
+
+async def test_news_that_overtook_other_news_is_told_behind_it(desk: tuple[Person, str]) -> None:
     person, _ = desk
     node = person.node
     before = node.sending.latest((await send(desk, "wait", wait=0)).task.id)
     chunks = [ArtifactChunk(artifact=Artifact(artifact_id="a", parts=(Part(text=text),)), append=True) for text in "ab"]
-    first, second = (
-        replace(
-            before,
-            seq_out=before.seq_out + number,
-            streamed=number,
-            artifacts=grow((), chunks[:number]),
-            added=(chunks[number - 1],),
-        )
-        for number in (1, 2)
-    )
-    begun = node.feed.open(first)
-    node.context.task_changes.notify(first.id, first)  # what the thread began with was on its way to it
-    assert (await node.feed.read(first, begun.cursor, 0)).events == ()
-    node.context.task_changes.notify(second.id, second)
-    assert len((await node.feed.read(second, begun.cursor, 0)).events) == 1
-
-
-async def test_of_news_that_overtook_other_news_the_whole_is_told(desk: tuple[Person, str]) -> None:
-    person, _ = desk
-    node = person.node
-    before = node.sending.latest((await send(desk, "wait", wait=0)).task.id)
-    chunk = ArtifactChunk(artifact=Artifact(artifact_id="a", parts=(Part(text="b"),)), append=True)
-    whole = Artifact(artifact_id="a", parts=(Part(text="ab"),))
-    begun = node.feed.open(before)
-    later = replace(before, seq_out=before.seq_out + 2, streamed=2, artifacts=(whole,), added=(chunk,))
+    begun = node.events.begin(before)
+    earlier = await record(person, before.id, e.ArtifactsGrown(tuple(chunks[:1]), 1))
+    later = await record(person, before.id, e.ArtifactsGrown(tuple(chunks[1:]), 2))
     node.context.task_changes.notify(later.id, later)
-    node.context.task_changes.notify(later.id, replace(later, seq_out=before.seq_out + 1, streamed=1))
-    events = (await node.feed.read(later, begun.cursor, 0)).events
+    node.context.task_changes.notify(later.id, earlier)
+    events = (await node.events.read(later.id, begun.cursor, 0)).events
     assert rebuilt(document(before), list(events)) == "ab"
-    assert len(events) == 1
+    assert len(events) == 2
 
 
 @pytest.mark.parametrize(
@@ -353,31 +369,38 @@ async def test_of_news_that_overtook_other_news_the_whole_is_told(desk: tuple[Pe
 async def test_what_is_said_on_the_way_counts_towards_what_is_kept_of_a_task(
     desk: tuple[Person, str], monkeypatch: pytest.MonkeyPatch, more: dict[str, object]
 ) -> None:
-    monkeypatch.setattr(feed, "MAX_BACKLOG", 10_000)
+    monkeypatch.setattr(task_events, "MAX_BODIES_OF_TASK", 10_000)
+    monkeypatch.setattr(task_events, "LOOK_EVERY", 1)
     node = desk[0].node
-    record = node.sending.latest((await send(desk, "wait", wait=0)).task.id)
-    begun = node.feed.open(record)
+    task = node.sending.latest((await send(desk, "wait", wait=0)).task.id)
+    begun = node.events.begin(task)
     for number in range(5):
         said = Message.model_validate({"message_id": f"s-{number}", "role": Role.AGENT, **more}, by_name=True)
         status = TaskStatus(state=TaskState.WORKING, message=said)
-        record = replace(record, seq_in=record.seq_in + 1, state=status.state, status=status)
-        node.context.task_changes.notify(record.id, record)
-    reading = await node.feed.read(record, begun.cursor, 0)
-    assert reading.whole == record  # who is so far behind gets the task as it is
+        task = await record(desk[0], task.id, e.Progressed(status))
+    reading = await node.events.read(task.id, begun.cursor, 0)
+    assert reading.whole == task  # who is so far behind gets the task as it is
     assert reading.events == ()
 
 
-async def test_threads_that_nobody_reads_go_when_there_is_too_much_of_them(
+async def tidy(person: Person) -> None:
+    """What a node does by the minute."""
+    now = person.node.context.clock()
+    await person.node.context.database.write(lambda connection: task_events.trim(connection, now))
+
+
+async def test_events_that_nobody_reads_go_when_there_is_too_much_of_them(
     desk: tuple[Person, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(feed, "MAX_WEIGHT", 10_000)
+    monkeypatch.setattr(task_events, "MAX_BODIES", 6_000)
     person, agent = desk
     cursors = {}
-    for number in range(5):
-        sent = A2ASendRequest(agent=agent, message=say(str(number) * 4_000), follow=True)
+    for _ in range(5):
+        sent = A2ASendRequest(agent=agent, message=say("long"), follow=True)
         answer = await person.api.call(sent)
         await listen(desk, answer.task.id, answer.cursor)
         cursors[answer.task.id] = answer.cursor
+    await tidy(person)
     kept = []
     for task_id, cursor in reversed(cursors.items()):
         view = await person.api.call(A2AFollowRequest(agent=agent, task_id=task_id, cursor=cursor))

@@ -83,6 +83,7 @@ QUESTIONS: dict[str, Query] = {
     "changed by an event": lambda c: records.save(c, Change.of(a_task(), e.FileLost("blob:1", "no room"), now=1.0)),
     "delivered": lambda c: records.move_delivery(c, "task-x", DID, e.Delivered, 1.0),
     "events": lambda c: task_events.page_after(c, "task-0", "0"),
+    "kinds of events": lambda c: task_events.kinds_after(c, "task-0", 0),
     "newest event": lambda c: task_events.cursor_of(c, a_task()),
     "old events": lambda c: task_events.trim(c, 9e9),
     "events of a forgotten one": lambda c: task_events.forget_events(c, "task-x"),
