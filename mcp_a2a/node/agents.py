@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from mcp_a2a.api.agents import AddPeerRequest, AgentDetail, AgentView, GetAgentRequest, PeersRequest, PeersView
 from mcp_a2a.api.diagnostics import PingRequest, PingView
 from mcp_a2a.api.view import Consent
-from mcp_a2a.node.acquaintance import Acquaintance
 from mcp_a2a.node.agent_views import AgentViews
 from mcp_a2a.node.consent import ConsentBook
 from mcp_a2a.node.directory import Directory, Peer
 from mcp_a2a.node.handlers import answers
+from mcp_a2a.node.known_agents import KnownAgents
 from mcp_a2a.node.own_agent import OwnAgent
 from mcp_a2a.node.patience import Patience
 from mcp_a2a.node.peer_views import addresses_of
@@ -35,7 +35,7 @@ class Agents:
     search: Search
     patience: Patience
     views: AgentViews
-    acquaintance: Acquaintance
+    known: KnownAgents
     reach: Reach
 
     @answers(GetAgentRequest)
@@ -73,13 +73,13 @@ class Agents:
             if peer is not None:
                 await self.patience.await_link(peer)
             return self.views.view(web) if peer is None else self.views.view(peer)
-        return await self.acquaintance.add(request.address)
+        return await self.known.add(request.address)
 
     @answers(PeersRequest)
     async def peers(self, _: PeersRequest) -> PeersView:
         """Every agent that is known by key, and the contact requests."""
         await self.patience.look_up()
-        return self.acquaintance.everybody()
+        return self.known.everybody()
 
     @answers(PingRequest)
     async def ping(self, request: PingRequest) -> PingView:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from mcp_a2a.node.acquaintance import Acquaintance
 from mcp_a2a.node.agents import Agents
 from mcp_a2a.node.desk import Desk
 from mcp_a2a.node.discovery import Discovery
 from mcp_a2a.node.entrance import Entrance
 from mcp_a2a.node.forgetting import Forgetting
 from mcp_a2a.node.handlers import LocalNode
+from mcp_a2a.node.known_agents import KnownAgents
 from mcp_a2a.node.leasing import Leasing
 from mcp_a2a.node.membership import Membership
 from mcp_a2a.node.node import Node
@@ -19,6 +19,7 @@ from mcp_a2a.node.search import Search
 from mcp_a2a.node.selection import Selector
 from mcp_a2a.node.shown_tasks import ShownTasks
 from mcp_a2a.node.tasks import Tasks
+from mcp_a2a.node.trust_decisions import TrustDecisions
 
 
 class LocalApi(LocalNode):
@@ -32,14 +33,18 @@ class LocalApi(LocalNode):
         search = Search(context.me, directory, web, ways, trust, networks, introduction, patience, views)
         self.membership = Membership(context, directory, networks, publishing, introduction, node.outbox)
         """The networks that we are in."""
-        self.acquaintance = Acquaintance(node)
+        self.known_agents = KnownAgents(context, directory, ways, views, node.dialer, node.consent, web)
         """The agents that are known."""
         own = OwnAgent(
             node.parts, context, directory, introduction, networks, publishing, self.membership, lookups, views, inbox,
             node.twins,
         )  # fmt: skip
+        decisions = TrustDecisions(
+            context, directory, web, node.web_courier, introduction, node.outbox, inbox, node.intake.contacts,
+            node.news, views,
+        )  # fmt: skip
         reach = Reach(node.dialer, introduction, networks, lookups)
-        agents = Agents(own, directory, web, ways, node.consent, search, patience, views, self.acquaintance, reach)
+        agents = Agents(own, directory, web, ways, node.consent, search, patience, views, self.known_agents, reach)
         selector = Selector(directory, trust, node.consent, search, patience)
         shown = ShownTasks(context, directory, node.outbox, node.web_courier, node.files, views)
         self.tasks = Tasks(
@@ -53,7 +58,8 @@ class LocalApi(LocalNode):
             Discovery(directory, ways, trust, context.database, lookups, patience, views),
             own,
             agents,
-            self.acquaintance,
+            self.known_agents,
+            decisions,
             reach,
             self.membership,
             Entrance(

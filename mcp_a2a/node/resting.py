@@ -65,7 +65,7 @@ class RestingApi(LocalNode):
     @answers(PeersRequest)
     async def peers(self, _: PeersRequest) -> PeersView:
         """See `PeersRequest`."""
-        known = self._api.acquaintance.everybody()
+        known = self._api.known_agents.everybody()
         rows = self._node.context.database.read(pending_outbox)
         waiting = Counter(row.peer for row in rows if row.type != "blob")
         return known.model_copy(update={"peers": tuple(_unseen(peer, waiting[peer.did]) for peer in known.peers)})

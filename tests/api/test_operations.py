@@ -25,7 +25,6 @@ from mcp_a2a.api.operations import OPERATIONS, operations_of
 from mcp_a2a.api.request import Request, answer_of
 from mcp_a2a.api.tasks import GetTaskRequest, ReplyRequest, SendTaskBySkillRequest, SendTaskRequest, TaskView
 from mcp_a2a.api.view import AgentRef, View
-from mcp_a2a.node.acquaintance import Acquaintance
 from mcp_a2a.node.agents import Agents
 from mcp_a2a.node.desk import Desk
 from mcp_a2a.node.discovery import Discovery
@@ -34,6 +33,7 @@ from mcp_a2a.node.forgetting import Forgetting
 from mcp_a2a.node.handlers import MARK, LocalNode, answers, handlers_of
 from mcp_a2a.node.ipc.caller import NO_CALLER, PREPARED, Caller, LentNode
 from mcp_a2a.node.ipc.stream import set_fields
+from mcp_a2a.node.known_agents import KnownAgents
 from mcp_a2a.node.leasing import Leasing
 from mcp_a2a.node.membership import Membership
 from mcp_a2a.node.news import News
@@ -41,6 +41,7 @@ from mcp_a2a.node.own_agent import OwnAgent
 from mcp_a2a.node.reach import Reach
 from mcp_a2a.node.resting import NothingYet, RestingApi
 from mcp_a2a.node.tasks import Tasks
+from mcp_a2a.node.trust_decisions import TrustDecisions
 from mcp_a2a.protocol.model import Message, Part, Role
 from mcp_a2a.relay_operator import Operator
 
@@ -163,7 +164,8 @@ def test_the_table_has_every_subject_that_asks_something() -> None:
 
 
 SERVICES = (
-    Acquaintance, Agents, Desk, Discovery, Entrance, Forgetting, Leasing, Membership, News, OwnAgent, Reach, Tasks
+    Agents, Desk, Discovery, Entrance, Forgetting, KnownAgents, Leasing, Membership, News, OwnAgent, Reach, Tasks,
+    TrustDecisions,
 )  # fmt: skip
 """What a node that runs is made of, as far as it answers questions."""
 

@@ -267,7 +267,7 @@ async def test_a_block_holds_when_what_is_remembered_of_the_peer_is_damaged(worl
 async def test_an_agent_that_never_describes_itself_can_be_added_and_is_not_waited_for_for_ever(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mcp_a2a.node.acquaintance.DESCRIBE_SECONDS", 0.05)
+    monkeypatch.setattr("mcp_a2a.node.known_agents.DESCRIBE_SECONDS", 0.05)
     async with world.person("alice") as alice, outsider(world.network, "silent") as silent:
         with anyio.fail_after(30):
             added = await alice.api.call(AddPeerRequest(address="silent.memory:7301"))
