@@ -21,13 +21,13 @@ import anyio
 
 from mcp_a2a.protocol.model import Delivery, Message, Part, Role, TaskState, TaskStatus
 from mcp_a2a.protocol.moment import Moment
+from mcp_a2a.protocol.task.task import Task
 from mcp_a2a.store.blobs import all_blobs
 from mcp_a2a.store.database import Database
 from mcp_a2a.store.journal import all_peers, pending_outbox
 from mcp_a2a.store.opening import open_database
 from mcp_a2a.store.push import untold_configs
 from mcp_a2a.store.records import (
-    TaskRecord,
     Within,
     insert_task,
     leased_tasks,
@@ -42,10 +42,10 @@ SHORT, LONG = 100, 100_000
 ROUNDS = 9
 
 
-def a_task(now: float = 1.7e9) -> TaskRecord:
+def a_task(now: float = 1.7e9) -> Task:
     """One as a client of our A2A server leaves it."""
     said = Message(message_id="m", role=Role.USER, parts=(Part(text="word " * 60),))
-    return TaskRecord(
+    return Task(
         id="task-0", direction="received", peer="caller:owner", peer_name="owner", skill=None, context_id="ctx", hop=1,
         state=TaskState.COMPLETED, delivery=Delivery.DELIVERED, seq_out=1, seq_in=1, attempts=1, holder=None,
         worker=False, lease_until=None, messages=(said,), status=TaskStatus(state=TaskState.COMPLETED), artifacts=(),

@@ -14,8 +14,8 @@ from mcp_a2a.node.clocks import Clocks
 from mcp_a2a.protocol.backoff import Backoff
 from mcp_a2a.protocol.did import PeerId
 from mcp_a2a.protocol.identity import Identity
+from mcp_a2a.protocol.task.task import Task
 from mcp_a2a.store.database import Database
-from mcp_a2a.store.records import TaskRecord
 from mcp_a2a.store.spool import Spool
 
 ID_SIZE = 16
@@ -27,9 +27,9 @@ class Change:
 
     def __init__(self) -> None:
         self._happened = anyio.Event()
-        self.record: TaskRecord | None = None
+        self.record: Task | None = None
 
-    def happen(self, record: TaskRecord | None) -> None:
+    def happen(self, record: Task | None) -> None:
         """It happened."""
         self.record = record
         self._happened.set()
@@ -44,7 +44,7 @@ class Changes:
 
     def __init__(self) -> None:
         self._events: dict[str, Change] = {}
-        self.listeners: list[Callable[[str, TaskRecord | None], None]] = []
+        self.listeners: list[Callable[[str, Task | None], None]] = []
         """Called with every notification, before anybody wakes."""
 
     def event(self, key: str = "") -> Change:
@@ -54,7 +54,7 @@ class Changes:
             change = self._events[key] = Change()
         return change
 
-    def notify(self, key: str = "", record: TaskRecord | None = None) -> None:
+    def notify(self, key: str = "", record: Task | None = None) -> None:
         """Wake everybody who took the event of this key, or of `delivery_of` it."""
         for listener in self.listeners:
             listener(key, record)

@@ -167,7 +167,7 @@ class Desk:
         if order is None:
             fresh = await self._context.database.write(partial(_insert, change))
             self._node.inbox.offer()
-        elif self._may_go_ahead(request, task):
+        elif self._may_go_ahead(request, change):
             return await self._entrust(change, order, request.wait_seconds)
         else:
             fresh = await self._lease(change, order)
@@ -190,9 +190,10 @@ class Desk:
     def _leased(self, change: Change, order: Order) -> Change:
         return change.then(self._node.inbox.lease(order, change.at))
 
-    def _may_go_ahead(self, request: A2ASendRequest, record: Task) -> bool:
-        """Whether the task is waited for, surely new, and not one too many."""
-        if request.wait_seconds < AHEAD_SECONDS or request.follow or request.push_config or record.spooled:
+    def _may_go_ahead(self, request: A2ASendRequest, change: Change) -> bool:
+        """True if the task is waited for, surely new, and not one too many."""
+        record = change.task
+        if request.wait_seconds < AHEAD_SECONDS or request.follow or request.push_config or change.files:
             return False
         if self._context.database.read(lambda connection: too_many_open(connection, record.peer, more=1)):
             return False

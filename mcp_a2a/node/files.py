@@ -24,10 +24,10 @@ from mcp_a2a.protocol.filename import numbered, safe_name
 from mcp_a2a.protocol.model import Part
 from mcp_a2a.protocol.replay import MAX_CLOCK_SKEW_SECONDS, MAX_LIFETIME_SECONDS
 from mcp_a2a.protocol.strict_json import to_base64url
+from mcp_a2a.protocol.task.task import Task
 from mcp_a2a.protocol.text import preview
 from mcp_a2a.store.blobs import BlobRow, all_blobs, blobs_of, forget_blobs, mark_saved, pieces_waiting
 from mcp_a2a.store.folder import open_folder
-from mcp_a2a.store.records import TaskRecord
 
 UNCLAIMED_SECONDS = MAX_LIFETIME_SECONDS + MAX_CLOCK_SKEW_SECONDS
 """A file without a task is kept so long: its message may come until then, and its pieces are not sent twice."""
@@ -44,16 +44,16 @@ class Files:
 
     # --- looking ---------------------------------------------------------------------------------
 
-    def received(self, record: TaskRecord) -> tuple[FileGrant, ...]:
+    def received(self, record: Task) -> tuple[FileGrant, ...]:
         """What the other side sent: with the request where we are asked, with the result where we ask."""
         return self._grants(record, _results(record) if record.sent else _requests(record), theirs=True)
 
-    def all(self, record: TaskRecord) -> tuple[FileGrant, ...]:
+    def all(self, record: Task) -> tuple[FileGrant, ...]:
         """What either side sent."""
         own = _requests(record) if record.sent else _results(record)
         return (*self.received(record), *self._grants(record, own, theirs=False))
 
-    def _grants(self, record: TaskRecord, parts: Iterable[Part], *, theirs: bool) -> tuple[FileGrant, ...]:
+    def _grants(self, record: Task, parts: Iterable[Part], *, theirs: bool) -> tuple[FileGrant, ...]:
         named = [part for part in parts if part.raw is not None or part.url is not None]
         if not named:
             return ()
@@ -90,7 +90,7 @@ class Files:
             key=to_base64url(ref.key + ref.header),
         )
 
-    def transfer(self, record: TaskRecord) -> TransferView | None:
+    def transfer(self, record: Task) -> TransferView | None:
         """How far the files of a task are that are on their way."""
         rows = self._rows(record.id) if _may_move(record) else []
         if not rows:
@@ -108,13 +108,13 @@ class Files:
         done, total = sum(_share(row, row.done) for row in coming), sum(row.size for row in coming)
         return TransferView(direction="receiving", done=done, total=total)
 
-    def _name(self, record: TaskRecord, blob_id: str) -> str | None:
+    def _name(self, record: Task, blob_id: str) -> str | None:
         parts = (*_requests(record), *_results(record))
         return next((safe_name(part.filename) for part in parts if part.url == f"blob:{blob_id}"), None)
 
     # --- writing ---------------------------------------------------------------------------------
 
-    async def save(self, record: TaskRecord, folder: str | None) -> SavedFilesView:
+    async def save(self, record: Task, folder: str | None) -> SavedFilesView:
         """Write what the other side sent, as far as it is here, under new names.
 
         Raises:
@@ -161,18 +161,18 @@ class Files:
         spool.remove(spool.strays(self._context.database.read(known)))
 
 
-def _requests(record: TaskRecord) -> Iterator[Part]:
+def _requests(record: Task) -> Iterator[Part]:
     for message in record.said:
         yield from message.parts
 
 
-def _results(record: TaskRecord) -> Iterator[Part]:
+def _results(record: Task) -> Iterator[Part]:
     for artifact in record.artifacts:
         yield from artifact.parts
     yield from record.status.message.parts if record.status.message else ()
 
 
-def _may_move(record: TaskRecord) -> bool:
+def _may_move(record: Task) -> bool:
     """Whether files of it may be on their way: a look that costs nothing, for the many tasks that have none."""
     if record.counterpart != "sealed" or (record.sent and record.done):
         return False

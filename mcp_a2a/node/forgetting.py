@@ -9,9 +9,10 @@ from mcp_a2a.api.tasks import ForgetRequest, ForgetView, KeptTask
 from mcp_a2a.errors import NotForgettableError
 from mcp_a2a.node.context import Context
 from mcp_a2a.node.handlers import answers
+from mcp_a2a.protocol.task.task import Task
 from mcp_a2a.store.blobs import BlobRow, blobs_of
 from mcp_a2a.store.forgetting import Removed, finished_before, forget, forgettable, size_of, why_kept
-from mcp_a2a.store.records import TaskRecord, get_task, moment
+from mcp_a2a.store.records import get_task, moment
 from mcp_a2a.store.schema import drop_copies
 
 BATCH = 200
@@ -67,16 +68,16 @@ class Forgetting:
         after = found[-1].id if found and more else None
         return ForgetView(tasks=tuple(done), kept=tuple(kept), files=files, freed_bytes=freed, after=after)
 
-    def _old(self, connection: sqlite3.Connection, request: ForgetRequest, now: float) -> tuple[list[TaskRecord], bool]:
+    def _old(self, connection: sqlite3.Connection, request: ForgetRequest, now: float) -> tuple[list[Task], bool]:
         before = now - (request.older_than_seconds or 0.0)
         ids = finished_before(connection, before, request.after or "", BATCH + 1)
         records = [forgettable(connection, task_id) for task_id in ids[:BATCH]]
         return [record for record in records if record is not None], len(ids) > BATCH
 
-    def _remove(self, connection: sqlite3.Connection, record: TaskRecord, now: float) -> Removed:
+    def _remove(self, connection: sqlite3.Connection, record: Task, now: float) -> Removed:
         return forget(connection, record, now, f"{record.id} was deleted by you at {moment(now)}.")
 
-    def _measure(self, connection: sqlite3.Connection, record: TaskRecord) -> Removed:
+    def _measure(self, connection: sqlite3.Connection, record: Task) -> Removed:
         return Removed(size_of(connection, record.id), tuple(blobs_of(connection, record.id)))
 
     def _path(self, row: BlobRow) -> Path:

@@ -21,8 +21,9 @@ from mcp_a2a.node.task_views import inbox_item
 from mcp_a2a.node.trust import TrustBook
 from mcp_a2a.plurals import many
 from mcp_a2a.protocol.did import PeerId
+from mcp_a2a.protocol.task.task import Task
 from mcp_a2a.store.journal import count_held
-from mcp_a2a.store.records import TaskRecord, count_waiting
+from mcp_a2a.store.records import count_waiting
 
 
 @dataclass(eq=False)
@@ -52,7 +53,7 @@ class Leasing:
             items=items, canceled=tuple(canceled), waiting=waiting, held=held, next=next_of_inbox(items, held)
         )
 
-    def _item(self, record: TaskRecord) -> InboxItem:
+    def _item(self, record: Task) -> InboxItem:
         files = self.files.received(record)
         if record.counterpart != "sealed":  # the owner, or an A2A client that the owner gave a token
             return inbox_item(record, record.peer_name, "trusted" if record.caller else "own", files)

@@ -52,6 +52,7 @@ from mcp_a2a.protocol.did import PeerId
 from mcp_a2a.protocol.envelope import Envelope
 from mcp_a2a.protocol.link_places import Standing
 from mcp_a2a.protocol.paths import route_word
+from mcp_a2a.protocol.task.task import Task
 from mcp_a2a.store.aliases import Aliases
 from mcp_a2a.store.callers import CallerFolder
 from mcp_a2a.store.journal import (
@@ -59,7 +60,7 @@ from mcp_a2a.store.journal import (
     held,
     pending_outbox,
 )
-from mcp_a2a.store.records import TaskRecord, peers_with_open_tasks
+from mcp_a2a.store.records import peers_with_open_tasks
 
 logger = logging.getLogger(__name__)
 
@@ -212,14 +213,14 @@ class Node:
         """A lookup no longer sees a peer. An open link outweighs that."""
         self.directory.lost(peer, provenance)
 
-    async def look(self, record: TaskRecord) -> None:
+    async def look(self, record: Task) -> None:
         """Somebody looks at a task: ask its agent about it, for a moment. What the caller knew of it is old then."""
         if record.counterpart == "http":
             await self.web_courier.glance(record)
         else:
             await self.inquiry.question(record)
 
-    def sender_to(self, record: TaskRecord) -> Sending | WebSending:
+    def sender_to(self, record: Task) -> Sending | WebSending:
         """Who sends to the other side of a task."""
         return self.web_sending if record.counterpart == "http" else self.sending
 

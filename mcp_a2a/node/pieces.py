@@ -21,6 +21,7 @@ from mcp_a2a.protocol.blob import BlobRef, check_piece_untrusted, open_file_untr
 from mcp_a2a.protocol.model import TaskState, TaskStatus
 from mcp_a2a.protocol.payload import BlobBody, Payload, TaskFailure, UpdateBody
 from mcp_a2a.protocol.strict_json import base64url_untrusted
+from mcp_a2a.protocol.task.task import Task
 from mcp_a2a.store.blobs import (
     DAMAGED,
     BlobRow,
@@ -34,7 +35,7 @@ from mcp_a2a.store.blobs import (
     mark_piece,
     new_in,
 )
-from mcp_a2a.store.records import TaskRecord, find_task
+from mcp_a2a.store.records import find_task
 from mcp_a2a.store.spool import sealed_chunks
 
 logger = logging.getLogger(__name__)
@@ -239,11 +240,11 @@ def _failed(payload: Payload) -> Payload:
     return payload.model_copy(update={"body": body})
 
 
-def _is_result(record: TaskRecord | None, sender: str) -> bool:
+def _is_result(record: Task | None, sender: str) -> bool:
     """Whether a file belongs to what was asked for here."""
     return record is not None and record.sent and record.peer == sender
 
 
-def _expected(record: TaskRecord | None, sender: str) -> bool:
+def _expected(record: Task | None, sender: str) -> bool:
     """Whether a file may come without its sender being admitted: we asked it for something, or it had been."""
     return record is not None and record.peer == sender and not record.done

@@ -31,10 +31,11 @@ from mcp_a2a.node.events import Events, Reading
 from mcp_a2a.ports import Hooks
 from mcp_a2a.protocol.backoff import Backoff
 from mcp_a2a.protocol.model import StreamResponse, TaskPushNotificationConfig
+from mcp_a2a.protocol.task.task import Task
 from mcp_a2a.protocol.web_url import origin
 from mcp_a2a.store.callers import CallerFolder
 from mcp_a2a.store.push import count_other_untold, drop_push, mark_told, push_configs, put_push, untold_configs
-from mcp_a2a.store.records import TaskRecord, find_task
+from mcp_a2a.store.records import find_task
 from mcp_a2a.web_ports import HookGoneError, NotNowError
 
 logger = logging.getLogger(__name__)
@@ -103,7 +104,7 @@ class Pushes:
             self._context.database.read(lambda connection: _check_room(connection, kept, caller))
 
     async def set(
-        self, record: TaskRecord, config: TaskPushNotificationConfig, cursor: str | None = None
+        self, record: Task, config: TaskPushNotificationConfig, cursor: str | None = None
     ) -> TaskPushNotificationConfig:
         """Keep a configuration, and post from `cursor` on.
 
@@ -230,7 +231,7 @@ class Pushes:
             yield StreamResponse(task=document(whole))
         yield from reading.events
 
-    def _permits(self, record: TaskRecord) -> bool:
+    def _permits(self, record: Task) -> bool:
         """Whether the caller of a task still is one, and still has its agent."""
         agent = OWN_AGENT if record.direction == "received" else record.peer
         return record.caller == OWNER or agent in self._callers.agents_of(record.caller)

@@ -14,10 +14,10 @@ from mcp_a2a.errors import KeyReusedError
 from mcp_a2a.protocol.blob import is_blob
 from mcp_a2a.protocol.filename import safe_name
 from mcp_a2a.protocol.model import Message, Part
-from mcp_a2a.store.records import TaskRecord
+from mcp_a2a.protocol.task.task import Task
 
 
-def check_opening(known: TaskRecord, message: Message, skill: str | None, files: Sequence[FileArg] = ()) -> None:
+def check_opening(known: Task, message: Message, skill: str | None, files: Sequence[FileArg] = ()) -> None:
     """Let a request pass that opens this task once more; where its texts were deleted, nothing is left to compare.
 
     Raises:
@@ -29,7 +29,7 @@ def check_opening(known: TaskRecord, message: Message, skill: str | None, files:
         raise KeyReusedError(known.id)
 
 
-def check_message(known: TaskRecord, message: Message, skill: str | None) -> None:
+def check_message(known: Task, message: Message, skill: str | None) -> None:
     """The same for a message that was made to be sent: its context is made anew each time, and tells nothing.
 
     Raises:
@@ -38,7 +38,7 @@ def check_message(known: TaskRecord, message: Message, skill: str | None) -> Non
     check_opening(known, message.model_copy(update={"context_id": None}), skill)
 
 
-def check_turn(known: TaskRecord, message: Message, files: Sequence[FileArg] = ()) -> bool:
+def check_turn(known: Task, message: Message, files: Sequence[FileArg] = ()) -> bool:
     """Whether this was said in the task before, under the same key.
 
     Raises:

@@ -14,7 +14,7 @@ from mcp_a2a.node.task_views import Cargo, Way, task_view
 from mcp_a2a.node.web_courier import WebCourier
 from mcp_a2a.protocol.did import PeerId
 from mcp_a2a.protocol.model import Delivery
-from mcp_a2a.store.records import TaskRecord
+from mcp_a2a.protocol.task.task import Task
 
 
 @dataclass(eq=False)
@@ -28,7 +28,7 @@ class ShownTasks:
     files: Files
     agents: AgentViews
 
-    def view(self, record: TaskRecord, text_offset: int = 0, text_limit: int | None = None) -> TaskView:
+    def view(self, record: Task, text_offset: int = 0, text_limit: int | None = None) -> TaskView:
         """A task; of a long text, the page that begins at `text_offset` and has `text_limit` characters."""
         files = self.files
         cargo = Cargo(shown(files.received(record)), files.transfer(record))
@@ -46,7 +46,7 @@ class ShownTasks:
             record, name=name, way=way, cargo=cargo, now=now, text_offset=text_offset, text_limit=text_limit
         )
 
-    def _tried(self, record: TaskRecord, peer: Peer | None) -> tuple[str, ...]:
+    def _tried(self, record: Task, peer: Peer | None) -> tuple[str, ...]:
         """What stands in the way of a task that is not delivered; or why it goes through a relay."""
         if record.delivery == Delivery.QUEUED:
             return self.outbox.tried(PeerId.parse_untrusted(record.peer))

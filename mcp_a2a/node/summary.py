@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from mcp_a2a.node.result import is_said
 from mcp_a2a.protocol.filename import safe_name
 from mcp_a2a.protocol.model import Message, Part, TaskState
+from mcp_a2a.protocol.task.task import Task
 from mcp_a2a.protocol.text import clean, preview
-from mcp_a2a.store.records import TaskRecord
 
 LINE_CHARS = 160
 """Characters of a line; the whole text is in the messages and artifacts of the task."""
@@ -18,19 +18,19 @@ _SCANNED_CHARS = 64 * LINE_CHARS
 """How far into a text its first line is looked for."""
 
 
-def request_of(record: TaskRecord) -> str:
+def request_of(record: Task) -> str:
     """What was asked first."""
     said = record.said
     return _line(said[0].parts) if said else ""
 
 
-def reply_of(record: TaskRecord) -> str | None:
+def reply_of(record: Task) -> str | None:
     """What its sender wrote last, where that is not the request: an answer to a question, or something more."""
     said = record.said
     return _line(said[-1].parts) if len(said) > 1 else None
 
 
-def answer_of(record: TaskRecord) -> str | None:
+def answer_of(record: Task) -> str | None:
     """The result so far; before there is one the question, the progress or the reason."""
     message = record.status.message
     made = tuple(part for artifact in record.artifacts for part in artifact.parts)
@@ -43,7 +43,7 @@ def _of_status(message: Message | None) -> str | None:
     return (_line(message.parts) or None) if message is not None else None
 
 
-def _reason(record: TaskRecord) -> str | None:
+def _reason(record: Task) -> str | None:
     return preview(record.error.message, LINE_CHARS) if record.error is not None else None
 
 

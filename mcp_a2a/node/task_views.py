@@ -15,9 +15,9 @@ from mcp_a2a.protocol.blob import without_key
 from mcp_a2a.protocol.model import Artifact, TaskState, text_of_result, words_of
 from mcp_a2a.protocol.moment import ASKING, ENDED, Moment, moment_of
 from mcp_a2a.protocol.state import INTERRUPTED
+from mcp_a2a.protocol.task.task import Task
 from mcp_a2a.protocol.text import clean, preview
 from mcp_a2a.protocol.times import iso
-from mcp_a2a.store.records import TaskRecord
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Cargo:
 
 
 def task_view(  # noqa: PLR0913  a record, and what the node knows beside it
-    record: TaskRecord,
+    record: Task,
     *,
     name: str,
     way: Way,
@@ -83,7 +83,7 @@ def task_view(  # noqa: PLR0913  a record, and what the node knows beside it
     )
 
 
-def inbox_item(record: TaskRecord, name: str, trust: Trust, files: tuple[FileGrant, ...]) -> InboxItem:
+def inbox_item(record: Task, name: str, trust: Trust, files: tuple[FileGrant, ...]) -> InboxItem:
     """A leased task, for whoever works on it."""
     return InboxItem(
         task_id=record.id,
@@ -101,7 +101,7 @@ def inbox_item(record: TaskRecord, name: str, trust: Trust, files: tuple[FileGra
     )
 
 
-def _text(record: TaskRecord) -> str | None:
+def _text(record: Task) -> str | None:
     if not record.sent:
         return clean("\n".join(message.text for message in record.said))
     said = record.status.message if record.state == TaskState.COMPLETED else None
@@ -118,7 +118,7 @@ def _page(text: str | None, offset: int, limit: int | None) -> tuple[str | None,
     return text[offset:end], end if end < len(text) else None
 
 
-def _answer_beside(record: TaskRecord) -> Iterator[Artifact]:
+def _answer_beside(record: Task) -> Iterator[Artifact]:
     """What an answer or a question holds beside its text, where it is a message: A2A has data and files in either."""
     said = record.status.message
     if said is None:
@@ -142,13 +142,13 @@ def _artifacts(artifacts: tuple[Artifact, ...]) -> tuple[ArtifactView, ...]:
     )
 
 
-def _said(record: TaskRecord, state: TaskState) -> str | None:
+def _said(record: Task, state: TaskState) -> str | None:
     if record.state != state or record.status.message is None:
         return None
     return clean(words_of(record.status.message))[:4096]
 
 
-def _next(record: TaskRecord, moment: Moment, following: int | None) -> str:
+def _next(record: Task, moment: Moment, following: int | None) -> str:
     if not record.sent:
         return _next_received(moment)
     if following is not None:

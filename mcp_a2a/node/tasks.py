@@ -33,8 +33,9 @@ from mcp_a2a.node.web_peer import WebPeer
 from mcp_a2a.node.web_sending import WebSending
 from mcp_a2a.protocol.extensions import check_extensions
 from mcp_a2a.protocol.payload import MAX_HOP
+from mcp_a2a.protocol.task.task import Task
 from mcp_a2a.store.opening import damage
-from mcp_a2a.store.records import Position, TaskRecord, highest_hop, list_tasks, parse_position, position_token
+from mcp_a2a.store.records import Position, highest_hop, list_tasks, parse_position, position_token
 
 MAIL_SECONDS = 1.5
 """How long a list of tasks waits for relays that may still bring something."""
@@ -53,9 +54,9 @@ class Tasks:
     sending: Sending
     choosing: Choosing
     web_sending: WebSending
-    sender_to: Callable[[TaskRecord], Sending | WebSending]
+    sender_to: Callable[[Task], Sending | WebSending]
     """Who sends to the other side of a task."""
-    look: Callable[[TaskRecord], Awaitable[None]]
+    look: Callable[[Task], Awaitable[None]]
     """Asks the other side about a task, for a moment."""
     files: Files
     shown: ShownTasks
@@ -179,7 +180,7 @@ class Tasks:
             damage=self.context.database.read(damage),
         )
 
-    async def _settled(self, record: TaskRecord, seconds: float) -> TaskView:
+    async def _settled(self, record: Task, seconds: float) -> TaskView:
         return self.shown.view(await self.sending.waiting.wait(record, "held_up", seconds))
 
     # --- files -----------------------------------------------------------------------------------

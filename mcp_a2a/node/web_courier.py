@@ -42,9 +42,10 @@ from mcp_a2a.protocol.model import Delivery, StreamResponse, TaskDocument, TaskS
 from mcp_a2a.protocol.replay import MAX_LIFETIME_SECONDS
 from mcp_a2a.protocol.state import at_rest, is_terminal
 from mcp_a2a.protocol.task.responses import facts_of_responses, needs_nothing, remote_of, stops
+from mcp_a2a.protocol.task.task import Task
 from mcp_a2a.protocol.task.turns import has_made_something, is_old_question, wordless_rest
 from mcp_a2a.protocol.web_url import with_short_urls
-from mcp_a2a.store.records import TaskRecord, find_task
+from mcp_a2a.store.records import find_task
 from mcp_a2a.store.web import (
     LetterRow,
     drop_web_letter,
@@ -101,7 +102,7 @@ class WebCourier:
         self._errands[task] = Errand(task)
         self._context.tasks.start_soon(self._run, self._errands[task])
 
-    async def glance(self, record: TaskRecord) -> None:
+    async def glance(self, record: Task) -> None:
         """Somebody looks at a task that waits for our word: look once whether it still does, for a moment."""
         resting = record.state == TaskState.INPUT_REQUIRED and record.sent and record.remote is not None
         if not resting or record.id in self._errands:
@@ -168,7 +169,7 @@ class WebCourier:
 
     # --- telling ---------------------------------------------------------------------------------
 
-    async def _tell(self, errand: Errand, record: TaskRecord, letter: LetterRow, peer: WebPeer) -> None:
+    async def _tell(self, errand: Errand, record: Task, letter: LetterRow, peer: WebPeer) -> None:
         if letter.type == "cancel":
             await self._cancel(record, letter, peer)
             return
@@ -195,7 +196,7 @@ class WebCourier:
         event = StreamResponse(task=answer) if isinstance(answer, TaskDocument) else StreamResponse(message=answer)
         await self._take(errand, await self._with_the_answer(errand, [event]), letter)
 
-    async def _cancel(self, record: TaskRecord, letter: LetterRow, peer: WebPeer) -> None:
+    async def _cancel(self, record: Task, letter: LetterRow, peer: WebPeer) -> None:
         events: list[StreamResponse] = []
         if record.remote is not None:
             try:
@@ -207,7 +208,7 @@ class WebCourier:
 
     # --- looking ---------------------------------------------------------------------------------
 
-    async def _look(self, errand: Errand, record: TaskRecord, peer: WebPeer) -> None:
+    async def _look(self, errand: Errand, record: Task, peer: WebPeer) -> None:
         """How a task gets on that was taken."""
         if record.remote is None:
             raise WebAnswerError(f"{peer.url} began a task and did not say its id.")
@@ -343,7 +344,7 @@ class WebCourier:
     async def _drop(self, letter: LetterRow) -> None:
         await self._context.database.write(lambda connection: drop_web_letter(connection, letter))
 
-    async def _end(self, record: TaskRecord, error: McpA2AError, delivery: Delivery | None = None) -> None:
+    async def _end(self, record: Task, error: McpA2AError, delivery: Delivery | None = None) -> None:
         now = self._context.clock()
 
         ended = await self._context.database.write(lambda c: store_end(c, record.id, error, delivery, now))
@@ -374,7 +375,7 @@ class WebCourier:
             await self._end(record, ending, Delivery.DELIVERED if heard else Delivery.REFUSED)
 
     async def _has_ended(
-        self, errand: Errand, record: TaskRecord, letter: LetterRow | None, peer: WebPeer | None, error: WebError
+        self, errand: Errand, record: Task, letter: LetterRow | None, peer: WebPeer | None, error: WebError
     ) -> bool:
         """Whether its agent broke over our reply, and has an end of the task all the same: then that is its word."""
         if peer is None or letter is None or record.remote is None or not isinstance(error, WebFailedError):
@@ -389,7 +390,7 @@ class WebCourier:
             return False
         return True
 
-    async def _pause(self, errand: Errand, record: TaskRecord, letter: LetterRow | None, error: WebError) -> None:
+    async def _pause(self, errand: Errand, record: Task, letter: LetterRow | None, error: WebError) -> None:
         if letter is not None and self._context.clocks.aged() - letter.created > MAX_LIFETIME_SECONDS:
             await self._end(record, ExpiredError(record.peer_name, MAX_LIFETIME_SECONDS / 86_400), Delivery.EXPIRED)
             return
@@ -402,6 +403,6 @@ class WebCourier:
         await wait_until(errand.news, max(pause, asked))
 
 
-def _may_have_been_heard(record: TaskRecord, error: WebError) -> bool:
+def _may_have_been_heard(record: Task, error: WebError) -> bool:
     """Whether a refusal may only mean that the agent went on already: a reply whose answer was lost is told twice."""
     return record.remote is not None and isinstance(error, WebRefusedError) and error.reason == "UNSUPPORTED_OPERATION"

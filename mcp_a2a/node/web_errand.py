@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import anyio
 
 from mcp_a2a.errors import TaskLostError, WebAnswerError, WebError, WebFailedError, WebRefusedError
-from mcp_a2a.store.records import TaskRecord
+from mcp_a2a.protocol.task.task import Task
 from mcp_a2a.web_ports import AUTH, AnswerLostError
 
 MAX_NONSENSE = 5
@@ -67,7 +67,7 @@ class Errand:
         return self.nonsense >= _PATIENCE.get(reason, MAX_NONSENSE)
 
 
-def given_up(record: TaskRecord, error: WebError, *, lost: int) -> WebError:
+def given_up(record: Task, error: WebError, *, lost: int) -> WebError:
     """Why a task ends: what went wrong the last time, when an answer to it had been `lost` so many times."""
     if record.remote is not None and isinstance(error, WebRefusedError) and error.reason in TASK_IS_GONE:
         return TaskLostError(record.peer)

@@ -14,7 +14,7 @@ from mcp_a2a.node.files import Files
 from mcp_a2a.node.received import content_of
 from mcp_a2a.protocol.blob import is_blob
 from mcp_a2a.protocol.model import Message, Part
-from mcp_a2a.store.records import TaskRecord
+from mcp_a2a.protocol.task.task import Task
 from mcp_a2a.store.web import find_web_context
 
 MAX_SENT_FILES = 20 * 1024 * 1024
@@ -30,7 +30,7 @@ class Outgoing:
     def __init__(self, context: Context, files: Files) -> None:
         self._context, self._files = context, files
 
-    async def made(self, record: TaskRecord, message: Message) -> Message:
+    async def made(self, record: Task, message: Message) -> Message:
         """Our message under their names, with its files in it."""
         context_id = self._context.database.read(lambda c: find_web_context(c, record.peer, record.context_id))
         if context_id is None and not record.context_id.startswith(OURS):
@@ -50,7 +50,7 @@ class Outgoing:
             }
         )
 
-    async def _with_files(self, record: TaskRecord, parts: tuple[Part, ...]) -> tuple[Part, ...]:
+    async def _with_files(self, record: Task, parts: tuple[Part, ...]) -> tuple[Part, ...]:
         if not any(map(is_blob, parts)):
             return parts
         grants = {grant.file_id: grant for grant in self._files.all(record)}

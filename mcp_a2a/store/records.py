@@ -32,9 +32,6 @@ _MESSAGES = TypeAdapter(tuple[Message, ...])
 _ARTIFACTS = TypeAdapter(tuple[Artifact, ...])
 _TRIED = TypeAdapter(tuple[str, ...])
 
-TaskRecord = Task
-"""Its name in modules that write it in place."""
-
 TASK_COLUMNS = tuple(column.name for column in fields(Task) if column.metadata.get("kept", True))
 _SELECT = f"SELECT {', '.join(TASK_COLUMNS)} FROM tasks"  # noqa: S608  the names are ours
 _WRITTEN = (*TASK_COLUMNS, "status_at")
@@ -51,7 +48,7 @@ FORGOTTEN_SECONDS = float(MAX_LIFETIME_SECONDS + DEDUPE_MARGIN_SECONDS)
 _WAITING = f"direction = 'received' AND {OPEN} AND state IN ('TASK_STATE_SUBMITTED', 'TASK_STATE_WORKING')"
 
 
-def _row(record: TaskRecord) -> tuple[object, ...]:
+def _row(record: Task) -> tuple[object, ...]:
     return (
         record.id, record.direction, record.peer, record.peer_name, record.skill, record.context_id, record.hop,
         record.state.value, record.delivery.value, record.seq_out, record.seq_in, record.attempts, record.holder,
@@ -67,7 +64,7 @@ def _row(record: TaskRecord) -> tuple[object, ...]:
     )  # fmt: skip
 
 
-def parse_task(row: tuple[object, ...]) -> TaskRecord:
+def parse_task(row: tuple[object, ...]) -> Task:
     """The record of a row of `TASK_COLUMNS`.
 
     Raises:
@@ -90,7 +87,7 @@ def parse_task(row: tuple[object, ...]) -> TaskRecord:
     return Task(**values)  # type: ignore[arg-type]  # the others are as SQLite has them
 
 
-def _record(connection: sqlite3.Connection, row: tuple[object, ...]) -> TaskRecord:
+def _record(connection: sqlite3.Connection, row: tuple[object, ...]) -> Task:
     """One task that was asked for.
 
     Raises:
@@ -103,7 +100,7 @@ def _record(connection: sqlite3.Connection, row: tuple[object, ...]) -> TaskReco
         raise DamagedRowError(str(row[0])) from error
 
 
-def _records(connection: sqlite3.Connection, rows: Iterable[tuple[object, ...]]) -> list[TaskRecord]:
+def _records(connection: sqlite3.Connection, rows: Iterable[tuple[object, ...]]) -> list[Task]:
     """The tasks of a list. One that cannot be read is left out: the others are still wanted."""
     records = []
     for row in rows:
@@ -126,7 +123,7 @@ def _text(value: object) -> str | bytes:
     return value if isinstance(value, str | bytes) else ""
 
 
-def insert_task(connection: sqlite3.Connection, record: TaskRecord) -> bool:
+def insert_task(connection: sqlite3.Connection, record: Task) -> bool:
     """Store a new task; False, and nothing changed, when there is one of this id."""
     return _insert(connection, record) is not None
 
@@ -135,14 +132,12 @@ def _insert(connection: sqlite3.Connection, task: Task) -> int | None:
     row: tuple[int] | None = connection.execute(_INSERT, _row(task)).fetchone()
     if row is None:
         return None
-    put_out(connection, task.spooled, task.id, task.updated)
     return row[0]
 
 
-def save_task(connection: sqlite3.Connection, record: TaskRecord) -> int | None:
+def save_task(connection: sqlite3.Connection, record: Task) -> int | None:
     """Store a task that changed; returns the number of its row, None where it is gone."""
     row: tuple[int] | None = connection.execute(_UPDATE, (*_row(record)[1:], record.id)).fetchone()
-    put_out(connection, record.spooled, record.id, record.updated)
     return None if row is None else row[0]
 
 
@@ -159,6 +154,7 @@ def save(connection: sqlite3.Connection, change: Change) -> bool:
     else:
         n = save_task(connection, change.task)
     if n is not None:
+        put_out(connection, change.files, change.task.id, change.task.updated)
         log(connection, n, change)
     return True
 
@@ -191,7 +187,7 @@ def declined_tasks(connection: sqlite3.Connection) -> list[str]:
     return [task_id for (task_id,) in rows]
 
 
-def find_task(connection: sqlite3.Connection, task_id: str) -> TaskRecord | None:
+def find_task(connection: sqlite3.Connection, task_id: str) -> Task | None:
     """The task with exactly this id."""
     row = connection.execute(f"{_SELECT} WHERE id=?", (task_id,)).fetchone()
     return _record(connection, row) if row else None
@@ -202,7 +198,7 @@ def has_task(connection: sqlite3.Connection, task_id: str) -> bool:
     return connection.execute("SELECT 1 FROM tasks WHERE id=?", (task_id,)).fetchone() is not None
 
 
-def get_task(connection: sqlite3.Connection, asked: str) -> TaskRecord:
+def get_task(connection: sqlite3.Connection, asked: str) -> Task:
     """The task with this id, or with the only id that starts (or ends) so: people type the part they can see.
 
     Raises:
@@ -229,7 +225,7 @@ _LAST = "\U0010ffff"
 """Behind every letter that an id can go on with."""
 
 
-def _remembered(record: TaskRecord) -> TaskRecord:
+def _remembered(record: Task) -> Task:
     if record.forgotten is not None:
         raise TaskForgottenError(record.id, moment(record.forgotten))
     return record
@@ -247,7 +243,7 @@ Position = tuple[float, str]
 """Where a page of tasks ended: the time of its last task, by which the list goes, and its id."""
 
 
-def position_token(at: float, last: TaskRecord) -> str:
+def position_token(at: float, last: Task) -> str:
     """What asks for the tasks after this one."""
     return f"{at!r}/{last.id}"
 
@@ -270,7 +266,7 @@ def list_tasks(
     before: Position | None,
     limit: int,
     now: float,
-) -> list[TaskRecord]:
+) -> list[Task]:
     """Tasks by newest change, after the position `before` (updated, id) of an earlier page."""
     index = "tasks_by_state" if state is not None else "tasks_by_direction" if direction else "tasks_by_update"
     later, values = (" AND (updated, id) < (?, ?)", before) if before is not None else ("", ())
@@ -331,7 +327,7 @@ class Within:
     after: float | None = None
     """Only those that have their status since then: "greater than or equal" (a2a.proto, ListTasksRequest)."""
 
-    def holds(self, record: TaskRecord) -> bool:
+    def holds(self, record: Task) -> bool:
         """Whether a task is in reach."""
         return (record.direction, record.peer, record.caller) == (self.direction, self.peer, self.caller)
 
@@ -362,7 +358,7 @@ class Within:
 
 def tasks_within(
     connection: sqlite3.Connection, within: Within, before: Position | None, limit: int
-) -> tuple[list[TaskRecord], int]:
+) -> tuple[list[Task], int]:
     """A page of the tasks in reach, newest status first, and how many there are in all."""
     where, values = within.where()
     total = _count_within(connection, within)
@@ -389,7 +385,7 @@ def _count_within(connection: sqlite3.Connection, within: Within) -> int:
     return int(row[0])
 
 
-def waiting_tasks(connection: sqlite3.Connection, now: float, limit: int) -> list[TaskRecord]:
+def waiting_tasks(connection: sqlite3.Connection, now: float, limit: int) -> list[Task]:
     """Received tasks that nobody works on, oldest first."""
     rows = connection.execute(
         f"{_SELECT} WHERE {_WAITING} AND (lease_until IS NULL OR lease_until <= ?) ORDER BY created LIMIT ?",
@@ -406,7 +402,7 @@ def next_lease_end(connection: sqlite3.Connection) -> float | None:
     return None if row[0] is None else float(row[0])
 
 
-def leased_tasks(connection: sqlite3.Connection) -> list[TaskRecord]:
+def leased_tasks(connection: sqlite3.Connection) -> list[Task]:
     """Received tasks that somebody was to work on, also if the time for it is over."""
     rows = connection.execute(f"{_SELECT} WHERE lease_until IS NOT NULL AND {_WAITING}").fetchall()
     return _records(connection, rows)
@@ -498,7 +494,7 @@ def forget_finished(connection: sqlite3.Connection, aged: float, seconds: float)
     return Dropped([date for direction, *dates in rows if direction == "received" for date in dates], left)
 
 
-def open_tasks_with(connection: sqlite3.Connection, peer: str) -> list[TaskRecord]:
+def open_tasks_with(connection: sqlite3.Connection, peer: str) -> list[Task]:
     """Tasks with this peer that are not finished, both ways."""
     # Each half as in its partial index: without one, this would look at every task with this peer.
     rows = connection.execute(

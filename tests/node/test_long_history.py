@@ -18,6 +18,7 @@ from mcp_a2a.app import open_node
 from mcp_a2a.config import Settings
 from mcp_a2a.protocol.model import Delivery
 from mcp_a2a.protocol.moment import Moment
+from mcp_a2a.protocol.task.task import Task
 from mcp_a2a.store import opening, records
 from mcp_a2a.store.opening import open_database
 
@@ -80,7 +81,7 @@ async def test_lists_are_read_and_parsed_outside_of_the_event_loop(
     threads: list[str] = []
     parse = records.parse_task
 
-    def noted(row: tuple[object, ...]) -> records.TaskRecord:
+    def noted(row: tuple[object, ...]) -> Task:
         threads.append(threading.current_thread().name)
         return parse(row)
 

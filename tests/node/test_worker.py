@@ -26,7 +26,8 @@ from mcp_a2a.node.job import Chunk, Crashed, Outcome, Reject, TaskContext
 from mcp_a2a.node.worker import TaskEvent, Worker
 from mcp_a2a.protocol.model import Part, TaskState
 from mcp_a2a.protocol.moment import Moment
-from mcp_a2a.store.records import TaskRecord, count_open, find_task
+from mcp_a2a.protocol.task.task import Task
+from mcp_a2a.store.records import count_open, find_task
 from tests.files.scenes import until
 from tests.node.world import Person, World, acquainted
 
@@ -64,7 +65,7 @@ class Scene:
         counting = partial(count_open, peer=self.alice.did)
         await until(lambda: self.bob.node.context.database.read(counting)[0] == tasks)
 
-    async def until_recorded(self, person: Person, task: TaskView, condition: Callable[[TaskRecord], bool]) -> None:
+    async def until_recorded(self, person: Person, task: TaskView, condition: Callable[[Task], bool]) -> None:
         """Wait until the task's record at this person is so."""
         with anyio.fail_after(30):
             while True:

@@ -21,9 +21,10 @@ from mcp_a2a.protocol.model import Delivery, TaskPushNotificationConfig, TaskSta
 from mcp_a2a.protocol.moment import Moment
 from mcp_a2a.protocol.task import events as e
 from mcp_a2a.protocol.task.machine import Change
+from mcp_a2a.protocol.task.task import Task
 from mcp_a2a.store import blobs, consents, forgetting, journal, networks, push, records, task_events, web
 from mcp_a2a.store.opening import open_database
-from mcp_a2a.store.records import TaskRecord, Within
+from mcp_a2a.store.records import Within
 from mcp_a2a.store.schema import LISTED
 
 Query = Callable[[sqlite3.Connection], object]
@@ -251,7 +252,7 @@ def check_counts(connection: sqlite3.Connection) -> None:
     assert kept.fetchall() == connection.execute(COUNTED.format(listed=LISTED)).fetchall()
 
 
-def any_task(chance: random.Random, number: int) -> TaskRecord:
+def any_task(chance: random.Random, number: int) -> Task:
     direction = chance.choice(("sent", "received"))
     caller = chance.choice(("", "ci"))
     peer = (

@@ -13,10 +13,10 @@ import pytest
 from mcp_a2a.errors import TaskNotFoundError
 from mcp_a2a.node.document import document
 from mcp_a2a.protocol.model import Delivery, Message, Part, Role, TaskState, TaskStatus
+from mcp_a2a.protocol.task.task import Task
 from mcp_a2a.store.database import Database
 from mcp_a2a.store.opening import open_database
 from mcp_a2a.store.records import (
-    TaskRecord,
     Within,
     get_task,
     insert_task,
@@ -37,9 +37,9 @@ async def database(tmp_path: Path) -> AsyncIterator[Database]:
         yield database
 
 
-def record(name: str, timestamp: str | None, updated: float) -> TaskRecord:
+def record(name: str, timestamp: str | None, updated: float) -> Task:
     said = Message(message_id=f"m-{name}", role=Role.USER, parts=(Part(text="hello"),))
-    return TaskRecord(
+    return Task(
         id=f"task-{name}", direction="received", peer="caller:ann", peer_name="ann", skill=None, context_id="c", hop=0,
         state=TaskState.WORKING, delivery=Delivery.DELIVERED, seq_out=0, seq_in=0, attempts=1, holder=None,
         worker=False, lease_until=None, messages=(said,),
@@ -48,7 +48,7 @@ def record(name: str, timestamp: str | None, updated: float) -> TaskRecord:
     )  # fmt: skip
 
 
-async def stored(database: Database, *records: TaskRecord) -> None:
+async def stored(database: Database, *records: Task) -> None:
     for one in records:
         await database.write(lambda connection, one=one: insert_task(connection, one))  # type: ignore[misc]
 

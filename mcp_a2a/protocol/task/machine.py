@@ -127,10 +127,7 @@ class Change:
                 counted.append(event)
                 is_same = after.status is known.status or after.status == known.status
                 statuses.append(None if is_same else after.status)
-        change = cls(task, after, tuple(counted), tuple(statuses), now, files)
-        return dataclasses.replace(
-            change, task=with_(after, added=change.chunks, renewed=change.replaced, spooled=files)
-        )
+        return cls(task, after, tuple(counted), tuple(statuses), now, files)
 
     @classmethod
     def opening(cls, event: e.Opened, *events: Event, now: float, files: tuple[BlobRef, ...] = ()) -> Change:
@@ -151,7 +148,7 @@ class Change:
         more = Change.of(self.task, *events, now=self.at, files=self.files)
         return dataclasses.replace(
             self,
-            task=with_(more.task, added=self.chunks + more.chunks, renewed=self.replaced + more.replaced),
+            task=more.task,
             events=self.events + more.events,
             statuses=self.statuses + more.statuses,
         )

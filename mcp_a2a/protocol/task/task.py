@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from mcp_a2a.protocol.blob import BlobRef, by_content
-from mcp_a2a.protocol.model import Artifact, ArtifactChunk, Delivery, Message, Role, TaskState, TaskStatus
+from mcp_a2a.protocol.blob import by_content
+from mcp_a2a.protocol.model import Artifact, Delivery, Message, Role, TaskState, TaskStatus
 from mcp_a2a.protocol.state import is_terminal
 from mcp_a2a.protocol.task.error import ErrorDetail
 from mcp_a2a.protocol.times import parse_iso_untrusted
@@ -18,12 +18,9 @@ Counterpart: TypeAlias = Literal["sealed", "http", "caller"]
 _EPOCH = datetime.fromtimestamp(0, UTC)
 
 
-@dataclass
+@dataclass(frozen=True)
 class Task:
-    """A task, as one side of it knows it. Times are seconds since the epoch, by the wall clock of this machine.
-
-    It is written in place only by producers that do not make events yet.
-    """
+    """A task, as one side of it knows it. Times are seconds since the epoch, by the wall clock of this machine."""
 
     # Said once, when it is opened (`Entrusted` says some of it anew).
     id: str
@@ -82,10 +79,6 @@ class Task:
     """How many of its events were logged: the number of the newest."""
     size: int = field(default=0, compare=False, metadata={"kept": False})
     """Characters of its artifacts as they are stored, or more. Derived, and not stored."""
-    # What the newest change added, for letters and readers that are not given the `Change`. Not stored.
-    added: tuple[ArtifactChunk, ...] = field(default=(), compare=False, metadata={"kept": False})
-    renewed: tuple[Artifact, ...] = field(default=(), compare=False, metadata={"kept": False})
-    spooled: tuple[BlobRef, ...] = field(default=(), compare=False, metadata={"kept": False})
 
     @property
     def opening_id(self) -> str:
@@ -140,10 +133,6 @@ class Task:
     def leased(self, now: float) -> bool:
         """True if a holder works on it."""
         return self.lease_until is not None and now < self.lease_until
-
-    def end_lease(self) -> None:
-        """Take the task from its holder, in place."""
-        self.holder, self.worker, self.lease_until = None, False, None
 
 
 if TYPE_CHECKING:

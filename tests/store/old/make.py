@@ -41,11 +41,12 @@ from mcp_a2a.protocol.model import (
     TaskState,
     TaskStatus,
 )
+from mcp_a2a.protocol.task.task import Task
 from mcp_a2a.store.blobs import BlobRow, begin_in, mark_piece
 from mcp_a2a.store.journal import OutboxRow, PeerRow, mark_stored, pending_outbox, put_outbox, save_peer
 from mcp_a2a.store.networks import MemberRow, save_member, save_sync
 from mcp_a2a.store.push import mark_told, put_push
-from mcp_a2a.store.records import TaskRecord, insert_task
+from mcp_a2a.store.records import insert_task
 from mcp_a2a.store.web import WebRow, put_web_context, put_web_letter, save_web_agent
 from tests.node.world import World, acquainted, card_of
 
@@ -61,7 +62,7 @@ def chunk(text: str, *, append: bool = True) -> ArtifactChunk:
     return ArtifactChunk(artifact=Artifact(artifact_id="out", parts=(Part(text=text),)), append=append)
 
 
-def a_task(name: str, **more: object) -> TaskRecord:
+def a_task(name: str, **more: object) -> Task:
     now = time.time()
     state = more.get("state", TaskState.SUBMITTED)
     assert isinstance(state, TaskState)
@@ -72,7 +73,7 @@ def a_task(name: str, **more: object) -> TaskRecord:
         "messages": (said(f"do {name}"),), "status": TaskStatus(state=state, timestamp="2026-11-21T12:00:00.100Z"),
         "artifacts": (), "error": None, "tried": (), "chosen": None, "created": now, "updated": now, **more,
     }  # fmt: skip
-    return TaskRecord(**values)  # type: ignore[arg-type]
+    return Task(**values)  # type: ignore[arg-type]
 
 
 async def live(world: World) -> None:  # noqa: PLR0915  one history, told in order
