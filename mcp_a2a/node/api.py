@@ -8,6 +8,7 @@ from mcp_a2a.node.discovery import Discovery
 from mcp_a2a.node.entrance import Entrance
 from mcp_a2a.node.forgetting import Forgetting
 from mcp_a2a.node.handlers import LocalNode
+from mcp_a2a.node.inviting import Inviting
 from mcp_a2a.node.known_agents import KnownAgents
 from mcp_a2a.node.leasing import Leasing
 from mcp_a2a.node.membership import Membership
@@ -62,9 +63,8 @@ class LocalApi(LocalNode):
             decisions,
             reach,
             self.membership,
-            Entrance(
-                context, directory, trust, networks, publishing, self.membership, introduction, node.dialer, lookups
-            ),
+            Inviting(context, networks, publishing, self.membership, lookups),
+            Entrance(context, directory, trust, networks, publishing, self.membership, introduction, node.dialer),
             self.tasks,
             Leasing(context, inbox, sending, directory, trust, node.consent, node.files, views, shown),
             Desk(node, search),

@@ -31,6 +31,7 @@ from mcp_a2a.node.discovery import Discovery
 from mcp_a2a.node.entrance import Entrance
 from mcp_a2a.node.forgetting import Forgetting
 from mcp_a2a.node.handlers import MARK, LocalNode, answers, handlers_of
+from mcp_a2a.node.inviting import Inviting
 from mcp_a2a.node.ipc.caller import NO_CALLER, PREPARED, Caller, LentNode
 from mcp_a2a.node.ipc.stream import set_fields
 from mcp_a2a.node.known_agents import KnownAgents
@@ -164,8 +165,8 @@ def test_the_table_has_every_subject_that_asks_something() -> None:
 
 
 SERVICES = (
-    Agents, Desk, Discovery, Entrance, Forgetting, KnownAgents, Leasing, Membership, News, OwnAgent, Reach, Tasks,
-    TrustDecisions,
+    Agents, Desk, Discovery, Entrance, Forgetting, Inviting, KnownAgents, Leasing, Membership, News, OwnAgent, Reach,
+    Tasks, TrustDecisions,
 )  # fmt: skip
 """What a node that runs is made of, as far as it answers questions."""
 
