@@ -249,7 +249,7 @@ async def test_a_maker_of_one_network_stays_connected_while_it_is_rotated_and_it
             await until(alice, "bob")
         async with world.person("alice") as alice:
             refused: list[str] = []
-            monkeypatch.setattr(alice.node.networks, "relay_closed", lambda _, reason: refused.append(reason))
+            monkeypatch.setattr(alice.node.listings, "relay_closed", lambda _, reason: refused.append(reason))
             admit = alice.node.networks.relays.admit
 
             async def admit_slowly(url: str, network: Network, secret: bytes | None) -> None:
