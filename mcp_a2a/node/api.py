@@ -16,6 +16,7 @@ from mcp_a2a.node.node import Node
 from mcp_a2a.node.own_agent import OwnAgent
 from mcp_a2a.node.patience import Patience
 from mcp_a2a.node.reach import Reach
+from mcp_a2a.node.renewal import Renewal
 from mcp_a2a.node.search import Search
 from mcp_a2a.node.selection import Selector
 from mcp_a2a.node.shown_tasks import ShownTasks
@@ -32,7 +33,7 @@ class LocalApi(LocalNode):
         publishing, inbox, sending = node.publishing, node.inbox, node.sending
         patience = Patience(directory, networks, node.dialer, lookups, context.clocks)
         search = Search(context.me, directory, web, ways, trust, networks, introduction, patience, views)
-        self.membership = Membership(context, directory, networks, publishing, introduction, node.outbox)
+        self.membership = Membership(context, directory, networks, publishing, introduction)
         """The networks that we are in."""
         self.known_agents = KnownAgents(context, directory, ways, views, node.dialer, node.consent, web)
         """The agents that are known."""
@@ -53,7 +54,8 @@ class LocalApi(LocalNode):
             node.files, shown,
         )  # fmt: skip
         """The tasks of the owner."""
-        node.intake.on_network = self.membership.renewed
+        renewal = Renewal(context, directory, networks, publishing, self.membership, node.outbox)
+        node.intake.on_network = renewal.renewed
         node.on_answer = reach.answer_received
         super().__init__(
             Discovery(directory, ways, trust, context.database, lookups, patience, views),
@@ -63,6 +65,7 @@ class LocalApi(LocalNode):
             decisions,
             reach,
             self.membership,
+            renewal,
             Inviting(context, networks, publishing, self.membership, lookups),
             Entrance(context, directory, trust, networks, publishing, self.membership, introduction, node.dialer),
             self.tasks,

@@ -39,7 +39,7 @@ from mcp_a2a.store.network_folder import NetworkRow
 from mcp_a2a.store.relays_here import note_relay
 
 INVITATION_SECONDS = 86_400.0
-"""How long a ticket with a number of uses is good for, where nobody says."""
+"""Life of a ticket with a number of uses, unless the request names another."""
 
 MANY_USES = 1000
 """Uses of a ticket that only has an end."""

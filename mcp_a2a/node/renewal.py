@@ -27,12 +27,12 @@ from mcp_a2a.errors import (
     SystemLimitError,
 )
 from mcp_a2a.node.context import Context, delivery_of
+from mcp_a2a.node.delivery.outbox import Outbox
 from mcp_a2a.node.directory import Directory, Peer
 from mcp_a2a.node.handlers import answers
 from mcp_a2a.node.letters import network_letter
 from mcp_a2a.node.membership import Membership
 from mcp_a2a.node.networks import Joined, Networks
-from mcp_a2a.node.outbox import Outbox
 from mcp_a2a.node.publishing import Publishing
 from mcp_a2a.node.refusal import Refusal
 from mcp_a2a.plurals import many

@@ -40,6 +40,7 @@ from mcp_a2a.node.membership import Membership
 from mcp_a2a.node.news import News
 from mcp_a2a.node.own_agent import OwnAgent
 from mcp_a2a.node.reach import Reach
+from mcp_a2a.node.renewal import Renewal
 from mcp_a2a.node.resting import NothingYet, RestingApi
 from mcp_a2a.node.tasks import Tasks
 from mcp_a2a.node.trust_decisions import TrustDecisions
@@ -166,7 +167,7 @@ def test_the_table_has_every_subject_that_asks_something() -> None:
 
 SERVICES = (
     Agents, Desk, Discovery, Entrance, Forgetting, Inviting, KnownAgents, Leasing, Membership, News, OwnAgent, Reach,
-    Tasks, TrustDecisions,
+    Renewal, Tasks, TrustDecisions,
 )  # fmt: skip
 """What a node that runs is made of, as far as it answers questions."""
 

@@ -14,10 +14,12 @@ from mcp_a2a.api.inbox import AnswerRequest, CheckInboxRequest
 from mcp_a2a.api.networks import InviteRequest, JoinRequest, LeaveRequest, NetworksRequest, RotateRequest
 from mcp_a2a.api.tasks import GetTaskRequest, SendTaskRequest, TaskView
 from mcp_a2a.errors import HomeUnusableError, NetworkError, RelayError, StorageFullError, TicketError
-from mcp_a2a.node import membership
+from mcp_a2a.node import renewal
 from mcp_a2a.node.context import delivery_of
+from mcp_a2a.node.membership import Membership
 from mcp_a2a.node.networks import Joined
 from mcp_a2a.node.refusal import Refusal
+from mcp_a2a.node.renewal import Renewal
 from mcp_a2a.protocol.listing import Listing
 from mcp_a2a.protocol.model import Delivery
 from mcp_a2a.protocol.moment import Moment
@@ -381,7 +383,7 @@ async def test_who_cannot_leave_is_there_again_for_the_others(
         me, network = alice.node.context.me, alice.node.networks.named("shop").network.id
         with monkeypatch.context() as patch, pytest.raises(HomeUnusableError):
             if moment == "letters":
-                patch.setattr(membership, "_put_letters", refuse)
+                patch.setattr(renewal, "_put_letters", refuse)
             else:
                 patch.setattr(alice.node.networks.folder, moment, refuse)
             if moment == "drop":
@@ -572,7 +574,7 @@ async def test_an_old_ticket_says_that_its_network_was_renewed_and_a_new_one_bri
 async def test_who_was_away_goes_through_every_renewal_in_whatever_order_they_come(
     world: World, relay: ScriptedRelay, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(membership, "UNKNOWN_RETRY_SECONDS", 0.1)
+    monkeypatch.setattr(renewal, "UNKNOWN_RETRY_SECONDS", 0.1)
     async with world.person("alice") as alice:
         async with world.person("bob") as bob:
             await joined(bob, await ticket_of(alice, relay))
@@ -597,9 +599,9 @@ class KilledError(Exception):
     """The process of a test is killed here."""
 
 
-@pytest.mark.parametrize("moment", ["_replace", "forget"])
+@pytest.mark.parametrize(("service", "moment"), [(Renewal, "_replace"), (Membership, "forget")])
 async def test_a_renewal_that_is_cut_short_leaves_no_member_behind(
-    world: World, relay: ScriptedRelay, monkeypatch: pytest.MonkeyPatch, moment: str
+    world: World, relay: ScriptedRelay, monkeypatch: pytest.MonkeyPatch, service: type, moment: str
 ) -> None:
     def end(*_: object) -> None:
         raise KilledError
@@ -610,7 +612,7 @@ async def test_a_renewal_that_is_cut_short_leaves_no_member_behind(
         did = bob.did
     async with world.person("alice") as alice:
         with monkeypatch.context() as patch:
-            patch.setattr(membership.Membership, moment, end)
+            patch.setattr(service, moment, end)
             with pytest.raises(KilledError):
                 await alice.api.call(RotateRequest(network="shop"))
             patch.setattr(alice.node.context.database, "enqueue_lazily", lambda *_: None)
