@@ -179,14 +179,14 @@ class Choosing:
 
         if task.delivery == Delivery.HELD:
             facts.append(Spoken())
-            letters.append(cancel_letter(self._context, told(), now))
+            letters.append(cancel_letter(self._context, told()))
         request, *more = task.said
         files = _files_of(task.said)
         facts.append(Entrusted(candidate.peer.row.did, candidate.peer.name, candidate.chosen, tried, request))
-        letters.append(task_letter(self._context, told(files), now))
+        letters.append(task_letter(self._context, told(files)))
         for said in more:
             facts.extend((Replied(said), Spoken()))
-            letters.append(message_letter(self._context, told(), said, now))
+            letters.append(message_letter(self._context, told(), said))
         return Change.of(task, *facts, now=now, files=files), letters
 
 

@@ -104,7 +104,7 @@ class ContactRequests:
             change = self._receiver.accept(connection, payload, name, now, e.Accepted(), e.Spoken())
             if change is None:
                 continue
-            letter = update_letter(self._context, change, now)  # tells the sender that it was let in
+            letter = update_letter(self._context, change)  # tells the sender that it was let in
             put_outbox(connection, letter)
             letters.append(letter)
         drop_held(connection, sender)

@@ -98,9 +98,9 @@ class Inbox:
         """Until when, by the event loop's clock, a task is not offered although its lease is over: its holder has an
         answer that is not stored."""
         self._may_wait = True
-        """Whether a task may wait that nobody works on. Asking the database each time costs more than leasing one."""
+        """True if a task without a holder may wait. Asking the database each time costs more than leasing one."""
 
-    # --- standing orders: used by whoever accepts tasks ------------------------------------------
+    # --- standing orders: used where tasks are accepted ------------------------------------------
 
     def reserve(self) -> Order | None:
         """The order that gets the task which is being accepted; None if no holder waits."""
@@ -216,7 +216,7 @@ class Inbox:
                 leased.append(change.task)
             return leased, given_up
 
-        with anyio.CancelScope(shield=True):  # it is on its way to the disk, whoever still waits for it
+        with anyio.CancelScope(shield=True):  # it is on its way to the disk, also if its caller is gone
             try:
                 leased, given_up = await self._context.database.write(lease)
             except BaseException:
@@ -233,15 +233,14 @@ class Inbox:
         return leased
 
     def _give_up(self, connection: sqlite3.Connection, task: Task, now: float, reason: str | None = None) -> Concluded:
-        message = f"It was offered {task.attempts} times and never answered."
-        if reason:
-            message = f"It was offered {task.attempts} times and never answered; the last time, {reason}"
+        last = f"; the last time, {reason}" if reason else "."
+        message = f"It was offered {task.attempts} times and never answered{last}"
         error = ErrorDetail(code="not_answered", message=message, hint="Ask another agent.", retryable=True)
-        return self._conclude(connection, Change.of(task, e.Failed(error=error), e.Spoken(), now=now), now)
+        return self._conclude(connection, Change.of(task, e.Failed(error=error), e.Spoken(), now=now))
 
-    def _conclude(self, connection: sqlite3.Connection, change: Change, now: float) -> Concluded:
+    def _conclude(self, connection: sqlite3.Connection, change: Change) -> Concluded:
         save(connection, change)
-        return Concluded(change, post_update(self._context, connection, change, now))
+        return Concluded(change, post_update(self._context, connection, change))
 
     # --- answering -------------------------------------------------------------------------------
 
@@ -275,7 +274,7 @@ class Inbox:
                 return Concluded(Change.of(task, now=now))  # the first one counts
             self._check_lease(task, request, now)
             facts = facts_of_answer(task, request, now, now + self._lease_seconds, self._context.fresh_id())
-            return self._conclude(connection, Change.of(task, *facts, e.Spoken(), now=now, files=spooled), now)
+            return self._conclude(connection, Change.of(task, *facts, e.Spoken(), now=now, files=spooled))
 
         concluded = await self._context.database.write(answer)
         self._posted([concluded])

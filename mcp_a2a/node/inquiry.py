@@ -191,7 +191,7 @@ class Memory:
         artifacts, status, files = self._still_here(task)
         change = Change.of(task, Resent(seq, artifacts, status), Spoken(), now=now, files=files)
         try:
-            letter = update_letter(self._context, change, now, whole=True)
+            letter = update_letter(self._context, change, whole=True)
         except (TooLargeError, UnsendableError) as error:
             logger.warning("%s cannot be told again how it stands: %s", task_id, error)
             return None

@@ -2,13 +2,13 @@
 
 | type | accepted from |
 |---|---|
-| task | whoever `TrustBook.admits`; of a stranger it is held until a person decides |
+| task | each peer that `TrustBook.admits`; of a stranger it is held until a person decides |
 | message, cancel | the sender of the task |
-| blob | whoever may send a task; and who has one of ours, or had one taken |
+| blob | each peer that may send a task; and one that has a task from here, or had one taken |
 | update | the agent the task was sent to |
-| advert | anybody: it is how one gets known |
+| advert | every peer: adverts make peers known |
 | network | the owner of the network: it is its new secret |
-| ask | anybody, about tasks of its own |
+| ask | every peer, about tasks of its own |
 
 A message that names files is applied when they are all here, and are what it says (`pieces`).
 A message that is not for this table is acknowledged and dropped: sending it again would change nothing.
@@ -108,7 +108,7 @@ class Intake:
         self.on_blocked: Callable[[Peer], None] = lambda _: None
         """Called with which run of its node has introduced itself, and which of ours it has met."""
         self.on_vouchers: Callable[[Advert, Sequence[bytes], float], None] = lambda *_: None
-        """Called with the advert and vouchers of whoever introduces itself, and how long they are good for."""
+        """Called with the advert and vouchers of a peer that introduces itself, and how long they are good for."""
         self.on_network: Callable[[PeerId, NetworkBody, Callable[[object], None]], None] = lambda *_: None
         """Called with the new secret of a network, and what to call with the outcome when it is stored."""
 

@@ -36,31 +36,31 @@ ASK_SECONDS = 600.0
 """A question after tasks is for this link only; it is not journalled."""
 
 
-def task_letter(context: Context, change: Change, now: float) -> OutboxRow:
+def task_letter(context: Context, change: Change) -> OutboxRow:
     """The message that opens a task."""
-    return _letter(context, "task", change, TaskBody(message=change.task.messages[0], skill=change.task.skill), now)
+    return _letter(context, "task", change, TaskBody(message=change.task.messages[0], skill=change.task.skill))
 
 
-def message_letter(context: Context, change: Change, message: Message, now: float) -> OutboxRow:
+def message_letter(context: Context, change: Change, message: Message) -> OutboxRow:
     """A further message of the sender."""
-    return _letter(context, "message", change, MessageBody(message=message), now)
+    return _letter(context, "message", change, MessageBody(message=message))
 
 
-def cancel_letter(context: Context, change: Change, now: float) -> OutboxRow:
+def cancel_letter(context: Context, change: Change) -> OutboxRow:
     """The sender no longer wants it."""
-    return _letter(context, "cancel", change, CancelBody(opening=change.task.opening_id), now)
+    return _letter(context, "cancel", change, CancelBody(opening=change.task.opening_id))
 
 
-def update_letter(context: Context, change: Change, now: float, *, whole: bool = False) -> OutboxRow:
+def update_letter(context: Context, change: Change, *, whole: bool = False) -> OutboxRow:
     """Where the task stands; with `whole` for a recipient that may have missed how its artifacts grew."""
-    return _letter(context, "update", change, update_of(change, whole=whole), now)
+    return _letter(context, "update", change, update_of(change, whole=whole))
 
 
-def post_update(context: Context, connection: sqlite3.Connection, change: Change, now: float) -> OutboxRow | None:
+def post_update(context: Context, connection: sqlite3.Connection, change: Change) -> OutboxRow | None:
     """Journal where the task stands, for a sender that is reached by messages; others look for themselves."""
     if change.task.counterpart != "sealed":
         return None
-    row = update_letter(context, change, now)
+    row = update_letter(context, change)
     put_outbox(connection, row)
     return row
 
@@ -87,16 +87,15 @@ def _letter(
     kind: _Kind,
     change: Change,
     body: TaskBody | MessageBody | CancelBody | UpdateBody,
-    now: float,
 ) -> OutboxRow:
     """A message about a task to its other side, numbered with its `seq_out`, behind the files of the change.
 
     Raises:
         TooLargeError, UnsendableError: it does not go into one envelope.
     """
-    task, expires = change.task, now + MAX_LIFETIME_SECONDS
+    task, now, expires = change.task, change.at, change.at + MAX_LIFETIME_SECONDS
     message_id = task.opening_id if kind == "task" else context.fresh_id()
-    pieces = tuple(_pieces(context, change, now, expires))
+    pieces = tuple(_pieces(context, change, expires))
     payload = Payload(
         type=kind,
         id=message_id,
@@ -117,12 +116,12 @@ def _letter(
     )  # fmt: skip
 
 
-def _pieces(context: Context, change: Change, now: float, expires: float) -> Iterator[OutboxRow]:
+def _pieces(context: Context, change: Change, expires: float) -> Iterator[OutboxRow]:
     """The messages that carry the files which this change attached."""
     for ref in change.files:
         for piece in range(ref.pieces):
             name, number = piece_id(ref.id, piece), context.next_number()
-            yield OutboxRow(number, name, change.task.peer, change.task.id, ref.pieces, "blob", b"", now, expires,
+            yield OutboxRow(number, name, change.task.peer, change.task.id, ref.pieces, "blob", b"", change.at, expires,
                             kept=context.clocks.sound())  # fmt: skip
 
 

@@ -125,7 +125,7 @@ class Receiver:
         else:
             change = Change.of(task, e.Canceled(), e.Spoken(), now=now)
         save(connection, change)
-        row = post_update(self._context, connection, change, now)
+        row = post_update(self._context, connection, change)
         return Applied(change, lambda: self._canceled(change.before, row))
 
     def _cancel_ahead(self, payload: Payload, now: float) -> Change:
@@ -162,7 +162,7 @@ class Receiver:
         if not facts:
             return None
         if isinstance(facts[0], e.Failed):
-            return self._overflow(connection, Change.of(task, *facts, e.Spoken(), now=now), now)
+            return self._overflow(connection, Change.of(task, *facts, e.Spoken(), now=now))
         change = Change.of(task, *facts, now=now)
         save(connection, change)
         # The agent's word about the task is as good as its receipt for it.
@@ -170,10 +170,10 @@ class Receiver:
         dropped = drop_outbox_of_task(connection, task.id, "task") if has_arrived else []
         return Applied(change, lambda: self._outbox.drop(dropped))
 
-    def _overflow(self, connection: sqlite3.Connection, change: Change, now: float) -> Applied:
+    def _overflow(self, connection: sqlite3.Connection, change: Change) -> Applied:
         """The agent sends more than is kept: the task fails here with what there was, and is withdrawn there."""
         dropped = drop_outbox_of_task(connection, change.task.id, "task", "message", "blob")
-        letter = cancel_letter(self._context, change, now)
+        letter = cancel_letter(self._context, change)
         save(connection, change)
         put_outbox(connection, letter)
 
@@ -235,5 +235,5 @@ def may_be_forgotten(connection: sqlite3.Connection, payload: Payload) -> bool:
 
 def too_many_open(connection: sqlite3.Connection, peer: str, more: int = 0) -> bool:
     """Whether more is unfinished here than we take, or would be with so many more: of this peer, or of all."""
-    theirs, everybodys = count_open(connection, peer)
-    return theirs + more > MAX_OPEN_PER_PEER or everybodys + more > MAX_OPEN
+    theirs, all_open = count_open(connection, peer)
+    return theirs + more > MAX_OPEN_PER_PEER or all_open + more > MAX_OPEN

@@ -211,7 +211,7 @@ class Sending:
             QueueFullError, TooLargeError, UnsendableError, StorageFullError
         """
         task = change.task
-        row = task_letter(self._context, change, task.created)
+        row = task_letter(self._context, change)
         full = len(self._outbox) >= MAX_OUTBOX
 
         def journal(connection: sqlite3.Connection) -> Task | None:
@@ -289,7 +289,7 @@ class Sending:
                 raise NotAwaitingReplyError(task.id, task.state)
             said = message.model_copy(update={"context_id": task.context_id, "task_id": task.id})
             change = Change.of(task, Replied(said), Spoken(), now=now, files=attached.refs)
-            row = message_letter(self._context, change, said, now)
+            row = message_letter(self._context, change, said)
             save(connection, change)
             put_outbox(connection, row)
             return change.task, row
@@ -317,7 +317,7 @@ class Sending:
             dropped = drop_outbox_of_task(connection, task.id, "task", "message", "blob")
             change = Change.of(task, withdrawal(task), Spoken(), now=now)
             # Sent in any case: the task may have arrived although its receipt has not.
-            row = cancel_letter(self._context, change, now)
+            row = cancel_letter(self._context, change)
             save(connection, change)
             put_outbox(connection, row)
             return change.task, row, dropped

@@ -220,7 +220,7 @@ class Settlement:
     def _without_file(self, connection: sqlite3.Connection, task: Task, lost: e.FileLost, now: float) -> OutboxRow:
         """Say in place of the file why it is not there, and tell the asker all that there is."""
         change = Change.of(task, lost, e.Spoken(), now=now)
-        letter = update_letter(self._context, change, now, whole=True)
+        letter = update_letter(self._context, change, whole=True)
         save(connection, change)
         put_outbox(connection, letter)
         return letter

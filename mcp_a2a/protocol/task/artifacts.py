@@ -16,7 +16,7 @@ An agent could fill the disk with one task, and each update writes the whole of 
 def grow(artifacts: tuple[Artifact, ...], chunks: Iterable[ArtifactChunk]) -> tuple[Artifact, ...]:
     """The artifacts with these chunks. A chunk to be appended to nothing begins its artifact.
 
-    Text that continues text becomes one part: whoever fetches the result reads it as it was written.
+    Text that continues text becomes one part: the result reads as it was written.
     """
     grown = {artifact.artifact_id: artifact for artifact in artifacts}
     for chunk in chunks:
