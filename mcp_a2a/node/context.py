@@ -9,6 +9,7 @@ from functools import cached_property
 
 import anyio
 from anyio.abc import TaskGroup
+from anyio.lowlevel import current_token
 
 from mcp_a2a.node.clocks import Clocks
 from mcp_a2a.protocol.backoff import Backoff
@@ -137,6 +138,11 @@ class IdPool:
 def pause_after(failures: int, backoff: Backoff) -> float:
     """A pause after so many failures in a row, in seconds."""
     return backoff.pause(failures, random.random())  # noqa: S311  spreads load; nothing secret depends on it
+
+
+def ticks_of_loop() -> Callable[[], float]:
+    """The clock of the running event loop, in seconds; `anyio.current_time` asks four functions which loop that is."""
+    return getattr(current_token().native_token, "time", anyio.current_time)
 
 
 async def wait_until(event: anyio.Event | Change, seconds: float) -> bool:

@@ -59,7 +59,7 @@ class Peer:
     @property
     def link(self) -> Link | None:
         """The best open link to it: a direct one, else one through a relay that it is connected to, else any."""
-        return max(self.links, key=self._worth, default=None)
+        return self.links[0] if len(self.links) == 1 else max(self.links, key=self._worth, default=None)
 
     def _worth(self, link: Link) -> tuple[bool, bool, int]:
         return not link.is_relayed, link.address in self.attends, self.links.index(link)

@@ -48,7 +48,8 @@ def shown_name(name: str) -> str:
 def tail_of(asked: str) -> str:
     """The end of a task id that a table showed as `…jdmp5a`, ellipsis and all; empty for anything else."""
     asked = asked.strip()
-    return next((asked[len(mark) :] for mark in ELLIPSES if asked.startswith(mark)), "")
+    mark = next(filter(asked.startswith, ELLIPSES), asked)
+    return asked[len(mark) :]
 
 
 SHORT_KEY = len("z6Mk") + 12
@@ -121,6 +122,7 @@ def _plainest(character: str) -> str:
     return drawn_small.lower() if len(drawn_small) == 1 else _ODD.get(character, character)
 
 
+@lru_cache(maxsize=8192)
 def _folded(name: str) -> str:
     return unicodedata.normalize("NFC", shown_name(name).casefold())
 

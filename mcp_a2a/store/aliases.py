@@ -8,6 +8,7 @@ Record: docs/decisions/0042-aliases-and-names.md.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -32,6 +33,7 @@ class Aliases:
 
     def __init__(self, home: Path | None) -> None:
         self._path = home / FILE if home is not None else None
+        self._file = str(self._path)
         self._read_at: tuple[int, int, int] | None = None
         self._keys: dict[str, str] = {}
 
@@ -40,7 +42,7 @@ class Aliases:
         if self._path is None:
             return {}
         try:
-            found = self._path.lstat()
+            found = os.lstat(self._file)  # a text costs no call of Path, and every name asks
         except OSError:
             self._keys, self._read_at = {}, None
             return self._keys

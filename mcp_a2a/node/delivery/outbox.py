@@ -19,7 +19,7 @@ from functools import partial
 import anyio
 import anyio.lowlevel
 
-from mcp_a2a.node.context import Context, wait_until
+from mcp_a2a.node.context import Context, ticks_of_loop, wait_until
 from mcp_a2a.node.delivery.events import (
     CheckWanted,
     DestinationBlocked,
@@ -71,6 +71,7 @@ class Outbox:
         self._directory = directory
         self._settlement = settlement
         settlement.on_letter = self.push
+        self._ticks = ticks_of_loop()
         self._rows: dict[str, OutboxRow] = {}
         """What waits, by the id of the message."""
         self._queue = DeliveryQueue(
@@ -89,8 +90,7 @@ class Outbox:
         self._is_running = False
 
     def _at(self) -> At:
-        clocks = self._context.clocks
-        return At(anyio.current_time(), self._context.clock(), clocks.sound(), clocks.uptime())
+        return At(self._ticks(), *self._context.clocks.all())
 
     # --- what the node asks for ------------------------------------------------------------------
 
