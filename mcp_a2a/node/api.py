@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from mcp_a2a.node.a2a_tasks import A2ATasks
 from mcp_a2a.node.agents import Agents
-from mcp_a2a.node.desk import Desk
 from mcp_a2a.node.discovery import Discovery
 from mcp_a2a.node.entrance import Entrance
 from mcp_a2a.node.forgetting import Forgetting
@@ -14,6 +14,7 @@ from mcp_a2a.node.leasing import Leasing
 from mcp_a2a.node.membership import Membership
 from mcp_a2a.node.node import Node
 from mcp_a2a.node.own_agent import OwnAgent
+from mcp_a2a.node.own_tasks import OwnTasks
 from mcp_a2a.node.patience import Patience
 from mcp_a2a.node.reach import Reach
 from mcp_a2a.node.renewal import Renewal
@@ -56,6 +57,10 @@ class LocalApi(LocalNode):
         """The tasks of the owner."""
         renewal = Renewal(context, directory, networks, publishing, self.membership, node.outbox)
         node.intake.on_network = renewal.renewed
+        a2a = A2ATasks(
+            context, search, OwnTasks(context, inbox, node.attaching, sending, node.news), sending, node.web_sending,
+            node.sender_to, node.look, node.events, node.pushes,
+        )  # fmt: skip
         node.on_answer = reach.answer_received
         super().__init__(
             Discovery(directory, ways, trust, context.database, lookups, patience, views),
@@ -70,7 +75,7 @@ class LocalApi(LocalNode):
             Entrance(context, directory, trust, networks, publishing, self.membership, introduction, node.dialer),
             self.tasks,
             Leasing(context, inbox, sending, directory, trust, node.consent, node.files, views, shown),
-            Desk(node, search),
+            a2a,
             Forgetting(context),
             node.news,
         )

@@ -25,8 +25,8 @@ from mcp_a2a.api.operations import OPERATIONS, operations_of
 from mcp_a2a.api.request import Request, answer_of
 from mcp_a2a.api.tasks import GetTaskRequest, ReplyRequest, SendTaskBySkillRequest, SendTaskRequest, TaskView
 from mcp_a2a.api.view import AgentRef, View
+from mcp_a2a.node.a2a_tasks import A2ATasks
 from mcp_a2a.node.agents import Agents
-from mcp_a2a.node.desk import Desk
 from mcp_a2a.node.discovery import Discovery
 from mcp_a2a.node.entrance import Entrance
 from mcp_a2a.node.forgetting import Forgetting
@@ -166,7 +166,7 @@ def test_the_table_has_every_subject_that_asks_something() -> None:
 
 
 SERVICES = (
-    Agents, Desk, Discovery, Entrance, Forgetting, Inviting, KnownAgents, Leasing, Membership, News, OwnAgent, Reach,
+    A2ATasks, Agents, Discovery, Entrance, Forgetting, Inviting, KnownAgents, Leasing, Membership, News, OwnAgent, Reach,
     Renewal, Tasks, TrustDecisions,
 )  # fmt: skip
 """What a node that runs is made of, as far as it answers questions."""

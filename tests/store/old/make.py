@@ -19,6 +19,7 @@ from pathlib import Path
 
 import anyio
 from mcp_a2a.exchange import A2ASendRequest
+from mcp_a2a.node.desk import SELF
 from mcp_a2a.views import (
     AnswerRequest,
     CancelRequest,
@@ -29,7 +30,6 @@ from mcp_a2a.views import (
     TaskErrorView,
 )
 
-from mcp_a2a.node.desk import SELF
 from mcp_a2a.protocol.model import (
     Artifact,
     ArtifactChunk,
