@@ -166,8 +166,8 @@ def test_the_table_has_every_subject_that_asks_something() -> None:
 
 
 SERVICES = (
-    A2ATasks, Agents, Discovery, Entrance, Forgetting, Inviting, KnownAgents, Leasing, Membership, News, OwnAgent, Reach,
-    Renewal, Tasks, TrustDecisions,
+    A2ATasks, Agents, Discovery, Entrance, Forgetting, Inviting, KnownAgents, Leasing, Membership, News, OwnAgent,
+    Reach, Renewal, Tasks, TrustDecisions,
 )  # fmt: skip
 """What a node that runs is made of, as far as it answers questions."""
 

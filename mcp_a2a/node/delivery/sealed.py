@@ -76,8 +76,10 @@ class SealedCourier:
     _links: dict[int, Link] = field(default_factory=dict)
     _outdated: set[Link] = field(default_factory=set)
     """Links whose other end has a newer key than it has shown there."""
+    _ahead: dict[str, tuple[int, Sealed]] = field(default_factory=dict)
+    """By destination: a message that is being journalled, by its number, since two may be written under one id."""
     _sealed: dict[str, Sealed] = field(default_factory=dict)
-    """Sealed ahead, or for a link that has ended: a relay knows an envelope by its id."""
+    """Sealed for a link that was full or has ended: a relay knows an envelope by its id."""
     _postmarks: dict[str, bytes] = field(default_factory=dict)
     """By message: what its recipient must sign, of the envelope that went last."""
     _unknown: set[str] = field(default_factory=set)
@@ -93,7 +95,7 @@ class SealedCourier:
     def carry(self, send: Send) -> None:
         """Seal a message and put it on its link."""
         row, link, at = self.rows[send.id], self._links[send.route.id], self.at()
-        sealed, bundle = self._sealed.pop(send.id, None), self._bundle_at(link)
+        sealed, bundle = self._taken(row), self._bundle_at(link)
         if send.anew or sealed is None or sealed.bundle is not bundle:
             try:
                 sealed = self._seal(row, self.directory.get(link.peer), bundle)
@@ -141,6 +143,14 @@ class SealedCourier:
         except LinkError as error:
             logger.debug("could not ask %s about what it stores for %s: %s", route.address, destination, error)
 
+    def _taken(self, row: OutboxRow) -> Sealed | None:
+        """The envelope that was sealed for a message before, if any."""
+        number, ahead = self._ahead.get(row.peer, (None, None))
+        if number != row.n:
+            return self._sealed.pop(row.id, None)
+        del self._ahead[row.peer]
+        return ahead
+
     # --- sealing -------------------------------------------------------------------------------------
 
     def seal_ahead(self, row: OutboxRow) -> None:
@@ -151,7 +161,7 @@ class SealedCourier:
             return
         sealed = self._seal(row, peer, self._bundle_at(link))
         if sealed is not None:
-            self._sealed[row.id] = sealed
+            self._ahead[row.peer] = (row.n, sealed)
 
     def note_copy(self, row: OutboxRow, postmark: bytes) -> None:
         """A relay keeps an envelope of an earlier process."""
