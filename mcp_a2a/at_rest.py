@@ -66,4 +66,4 @@ async def resting_node(settings: Settings) -> AsyncIterator[RestingApi | Nothing
             downloads=settings.downloads,
         )
         async with rest_node(parts) as node:
-            yield RestingApi(node, LocalApi(node))
+            yield RestingApi(database, LocalApi(node))

@@ -12,6 +12,7 @@ import sys
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from functools import partial
+from pathlib import Path
 from types import ModuleType
 from urllib.parse import urlsplit
 
@@ -34,6 +35,7 @@ from mcp_a2a.node.parts import NodeParts
 from mcp_a2a.node.running import run_node
 from mcp_a2a.ports import AddressLookup, NodeApi
 from mcp_a2a.protocol.did import PeerId
+from mcp_a2a.protocol.identity import Identity
 from mcp_a2a.protocol.model import AgentCard
 from mcp_a2a.protocol.names import memorable_name
 from mcp_a2a.store.database import Database
@@ -108,13 +110,18 @@ async def _node_of(settings: Settings, identity: str) -> AsyncIterator[Callable[
         yield lambda: node.context.database.read(anything_waits)
 
 
-@asynccontextmanager
-async def _node(settings: Settings, card: AgentCard | None, *, stands_in: bool = False) -> AsyncIterator[Node]:
+def _own_folder(settings: Settings) -> tuple[Path, Identity]:
+    """The folder of an identity, which is made where it is missing, and the identity."""
     raise_open_files(OPEN_FILES)
     open_folder(settings.home)
     sweep_rooms(settings.home)
     folder = open_folder(settings.folder)
-    identity = load_identity(folder, os.urandom(32))
+    return folder, load_identity(folder, os.urandom(32))
+
+
+@asynccontextmanager
+async def _node(settings: Settings, card: AgentCard | None, *, stands_in: bool = False) -> AsyncIterator[Node]:
+    folder, identity = _own_folder(settings)
     stamp = stamp_of_now()
     surroundings = Surroundings()
     multicast = Multicast(surroundings)

@@ -108,28 +108,15 @@ class Node:
         self.on_answer: Callable[[Link, Answer], None] = lambda *_: None
         """Called with every answer, beside the outbox."""
         self._housekeeping = Housekeeping(
-            context=context,
-            ring=ring,
-            directory=self.directory,
-            introduction=self.introduction,
-            networks=self.networks,
-            publishing=self.publishing,
-            files=self.files,
+            context, ring, self.directory, self.introduction, self.networks, self.publishing, self.files
         )
         self._moves = Moves(
             self.directory, self.introduction, self.networks, self.publishing, self.lookups, parts.moved
         )
         self._clock_watch = ClockWatch(
-            context=context,
-            uptime=parts.uptime,
-            directory=self.directory,
-            outbox=self.outbox,
-            listings=self.listings,
-            introduction=self.introduction,
-            housekeeping=self._housekeeping,
-            moves=self._moves,
-            lookups=self.lookups,
-        )
+            context, parts.uptime, self.directory, self.outbox, self.listings, self.introduction, self._housekeeping,
+            self._moves, self.lookups,
+        )  # fmt: skip
         self._connect()
 
     def _connect(self) -> None:

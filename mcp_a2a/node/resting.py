@@ -26,12 +26,12 @@ if TYPE_CHECKING:
     from mcp_a2a.api.networks import NetworkView
     from mcp_a2a.api.tasks import TaskView
     from mcp_a2a.node.api import LocalApi
-    from mcp_a2a.node.node import Node
     from mcp_a2a.protocol.bundle import KeyBundle
     from mcp_a2a.protocol.did import PeerId
     from mcp_a2a.protocol.listing import Listing
     from mcp_a2a.protocol.network import Network
     from mcp_a2a.relay_ports import RelayHandler, RelayState, Watched
+    from mcp_a2a.store.database import Database
     from mcp_a2a.store.network_folder import NetworkFolder
 
 UNASKED = "not asked: no process is running"
@@ -42,9 +42,9 @@ class RestingApi(LocalNode):
 
     remembers = True
 
-    def __init__(self, node: Node, api: LocalApi) -> None:
+    def __init__(self, database: Database, api: LocalApi) -> None:
         super().__init__()
-        self._node = node
+        self._database = database
         self._api = api
 
     @answers(DiscoverRequest)
@@ -66,7 +66,7 @@ class RestingApi(LocalNode):
     async def peers(self, _: PeersRequest) -> PeersView:
         """See `PeersRequest`."""
         known = self._api.known_agents.everybody()
-        rows = self._node.context.database.read(pending_outbox)
+        rows = self._database.read(pending_outbox)
         waiting = Counter(row.peer for row in rows if row.type != "blob")
         return known.model_copy(update={"peers": tuple(_unseen(peer, waiting[peer.did]) for peer in known.peers)})
 
