@@ -39,8 +39,8 @@ class LocalApi(LocalNode):
         self.known_agents = KnownAgents(context, directory, ways, views, node.dialer, node.consent, web)
         """The agents that are known."""
         own = OwnAgent(
-            node.parts, context, directory, introduction, networks, publishing, self.membership, lookups, views, inbox,
-            node.twins,
+            node.parts, context, directory, introduction, networks, publishing, self.membership, lookups, views,
+            lambda: inbox.kept, node.twins,
         )  # fmt: skip
         decisions = TrustDecisions(
             context, directory, web, node.web_courier, introduction, node.outbox, inbox, node.intake.contacts,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import anyio
@@ -15,7 +16,6 @@ from mcp_a2a.node.agent_views import AgentViews
 from mcp_a2a.node.context import Context
 from mcp_a2a.node.directory import Directory
 from mcp_a2a.node.handlers import answers
-from mcp_a2a.node.inbox import Inbox
 from mcp_a2a.node.introduction import Introduction, keep_card
 from mcp_a2a.node.lookups import Lookups
 from mcp_a2a.node.membership import Membership
@@ -52,7 +52,8 @@ class OwnAgent:
     membership: Membership
     lookups: Lookups
     views: AgentViews
-    inbox: Inbox
+    kept_answers: Callable[[], int]
+    """How many finished answers wait for room to be stored."""
     twins: Twins
 
     @property
@@ -95,7 +96,7 @@ class OwnAgent:
             outbox=read(count_outbox) + read(count_web_letters),
             inbox=read(lambda connection: count_waiting(connection, now)),
             held=read(count_held),
-            kept=self.inbox.kept,
+            kept=self.kept_answers(),
             runs_twice=iso(self.twins.noticed_at) if self.twins.noticed_at is not None else None,
             accept=self.parts.accept,
         )
