@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import sqlite3
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from pathlib import Path
@@ -39,7 +39,16 @@ _INSERT = (
     f"INSERT INTO tasks({', '.join(_WRITTEN)}) VALUES ({', '.join('?' * len(_WRITTEN))})"  # noqa: S608
     " ON CONFLICT(id) DO NOTHING RETURNING n"
 )
-_UPDATE = f"UPDATE tasks SET {', '.join(f'{name}=?' for name in _WRITTEN[1:])} WHERE id=? RETURNING n"  # noqa: S608
+_DUMPS: Mapping[str, Callable[[Task], object]] = {
+    "messages": lambda task: _MESSAGES.dump_json(task.messages, by_alias=True, exclude_none=True),
+    "artifacts": lambda task: _ARTIFACTS.dump_json(task.artifacts, by_alias=True, exclude_none=True),
+    "status": lambda task: task.status.to_json(),
+    "error": lambda task: task.error.model_dump_json() if task.error else None,
+    "tried": lambda task: _TRIED.dump_json(task.tried),
+    "state": lambda task: task.state.value,
+    "delivery": lambda task: task.delivery.value,
+}
+"""How the values of columns are stored that are no plain values."""
 
 
 FORGOTTEN_SECONDS = float(MAX_LIFETIME_SECONDS + DEDUPE_MARGIN_SECONDS)
@@ -48,20 +57,9 @@ FORGOTTEN_SECONDS = float(MAX_LIFETIME_SECONDS + DEDUPE_MARGIN_SECONDS)
 _WAITING = f"direction = 'received' AND {OPEN} AND state IN ('TASK_STATE_SUBMITTED', 'TASK_STATE_WORKING')"
 
 
-def _row(record: Task) -> tuple[object, ...]:
-    return (
-        record.id, record.direction, record.peer, record.peer_name, record.skill, record.context_id, record.hop,
-        record.state.value, record.delivery.value, record.seq_out, record.seq_in, record.attempts, record.holder,
-        record.worker, record.lease_until,
-        _MESSAGES.dump_json(record.messages, by_alias=True, exclude_none=True),
-        record.status.to_json(),
-        _ARTIFACTS.dump_json(record.artifacts, by_alias=True, exclude_none=True),
-        record.error.model_dump_json() if record.error else None,
-        _TRIED.dump_json(record.tried),
-        record.chosen, record.created, record.updated,
-        record.caller, record.opening, record.streamed, record.direct, record.remote,
-        record.opened, record.dated, record.forgotten, record.heard, record.made, record.events, record.status_at,
-    )  # fmt: skip
+def _value(task: Task, name: str) -> object:
+    dump = _DUMPS.get(name)
+    return getattr(task, name) if dump is None else dump(task)
 
 
 def parse_task(row: tuple[object, ...]) -> Task:
@@ -123,40 +121,45 @@ def _text(value: object) -> str | bytes:
     return value if isinstance(value, str | bytes) else ""
 
 
-def insert_task(connection: sqlite3.Connection, record: Task) -> bool:
-    """Store a new task; False, and nothing changed, when there is one of this id."""
-    return _insert(connection, record) is not None
-
-
-def _insert(connection: sqlite3.Connection, task: Task) -> int | None:
-    row: tuple[int] | None = connection.execute(_INSERT, _row(task)).fetchone()
-    if row is None:
-        return None
-    return row[0]
-
-
-def save_task(connection: sqlite3.Connection, record: Task) -> int | None:
-    """Store a task that changed; returns the number of its row, None where it is gone."""
-    row: tuple[int] | None = connection.execute(_UPDATE, (*_row(record)[1:], record.id)).fetchone()
+def insert_task(connection: sqlite3.Connection, task: Task) -> int | None:
+    """Store a new task; returns the number of its row, None, and nothing changed, when there is one of this id."""
+    row: tuple[int] | None = connection.execute(_INSERT, [_value(task, name) for name in _WRITTEN]).fetchone()
     return None if row is None else row[0]
 
 
 def save(connection: sqlite3.Connection, change: Change) -> bool:
     """Store a change of a task, log its events, and keep the files that it attached.
 
+    Args:
+        connection: in the transaction that read the task.
+        change: its `before` is the task as it was read.
+
     Returns:
         False, and nothing is stored, if the change opens a task and there is one of its id.
     """
-    if change.before is None:
-        n = _insert(connection, change.task)
-        if n is None:
-            return False
-    else:
-        n = save_task(connection, change.task)
+    before, task = change.before, change.task
+    n = insert_task(connection, task) if before is None else _update(connection, before, task)
     if n is not None:
-        put_out(connection, change.files, change.task.id, change.task.updated)
         log(connection, n, change)
-    return True
+        put_out(connection, change.files, task.id, task.updated)
+    return n is not None or before is not None
+
+
+def _update(connection: sqlite3.Connection, before: Task, task: Task) -> int | None:
+    """Write what changed: a word of progress does not write the whole conversation again."""
+    changed = [name for name in TASK_COLUMNS if _is_other(name, getattr(before, name), getattr(task, name))]
+    if not changed:
+        row = connection.execute("SELECT n FROM tasks WHERE id=?", (task.id,)).fetchone()
+    else:
+        names = (*changed, "status_at") if "status" in changed or "updated" in changed else tuple(changed)
+        statement = f"UPDATE tasks SET {'=?, '.join(names)}=? WHERE id=? RETURNING n"  # noqa: S608  names of ours
+        row = connection.execute(statement, (*(_value(task, name) for name in names), task.id)).fetchone()
+    return None if row is None else int(row[0])
+
+
+def _is_other(name: str, before: object, after: object) -> bool:
+    """True if a column changed. What an event does not change stays the same object, so no text is compared."""
+    return before is not after and (name in _DUMPS or before != after)
 
 
 def move_delivery(

@@ -13,6 +13,7 @@ import pytest
 from mcp_a2a.errors import TaskNotFoundError
 from mcp_a2a.node.document import document
 from mcp_a2a.protocol.model import Delivery, Message, Part, Role, TaskState, TaskStatus
+from mcp_a2a.protocol.task.machine import Change
 from mcp_a2a.protocol.task.task import Task
 from mcp_a2a.store.database import Database
 from mcp_a2a.store.opening import open_database
@@ -22,7 +23,7 @@ from mcp_a2a.store.records import (
     insert_task,
     parse_position,
     position_token,
-    save_task,
+    save,
     tasks_within,
 )
 
@@ -60,7 +61,9 @@ def listed(database: Database, within: Within = WITHIN) -> list[str]:
 async def test_what_streams_into_a_task_leaves_it_where_its_status_put_it(database: Database) -> None:
     first = record("1", "2026-11-21T12:00:00.100Z", NOON + 0.1001)
     await stored(database, first, record("2", "2026-11-21T12:00:00.200Z", NOON + 0.2001))
-    await database.write(lambda connection: save_task(connection, replace(first, updated=NOON + 9)))
+    await database.write(
+        lambda connection: save(connection, Change(first, replace(first, updated=NOON + 9), (), (), NOON + 9))
+    )
     assert listed(database) == ["task-2", "task-1"]
     assert listed(database, replace(WITHIN, after=NOON + 0.101)) == ["task-2"]
 

@@ -255,6 +255,20 @@ def test_a_task_that_was_opened_before_is_not_logged_again() -> None:
         assert len(rows(connection)) == 1
 
 
+def test_a_word_of_progress_writes_the_conversation_of_a_task_not_again() -> None:
+    with closing(fresh()) as connection:
+        begin(connection, "received")
+        said_so_far: list[str] = []
+        connection.set_trace_callback(said_so_far.append)
+        record(connection, e.Progressed(said(TaskState.WORKING, "half")), e.Spoken())
+        (update,) = {one for one in said_so_far if one.startswith("UPDATE tasks")}
+        assert "messages" not in update
+        assert "artifacts" not in update
+        task = find_task(connection, ID)
+        assert task is not None
+        assert (task.state, task.seq_out, task.events) == (TaskState.WORKING, 1, 2)
+
+
 @pytest.mark.parametrize("event", [e.Stored(), e.Delivered()], ids=["stored", "delivered"])
 @pytest.mark.parametrize("state", list(TaskState))
 @pytest.mark.parametrize("delivery", list(Delivery))

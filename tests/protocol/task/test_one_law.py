@@ -125,4 +125,3 @@ def test_rows_are_written_through_their_change() -> None:
     for name, node in _elsewhere():
         if name != "store/records.py":
             assert not _is_import_of(node, "store.records", "insert_task"), name
-            assert not _is_import_of(node, "store.records", "save_task"), name
