@@ -126,7 +126,6 @@ class HomeUnusableError(ConfigurationError):
         self, path: str, reason: str, hint: str = "Make it writable, or name another one with --home or MCP_A2A_HOME."
     ) -> None:
         super().__init__(f"The data folder {path} cannot be used: {reason}.", hint)
-        self.path = path
         self.reason = reason
 
 
@@ -143,7 +142,6 @@ class DatabaseDamagedError(HomeUnusableError):
             "Stop the processes of this identity and run `mcp-a2a repair`: it saves every row that can be read. "
             "The next start does the same.",
         )
-        self.path = path
 
 
 class DiskUnreadableError(HomeUnusableError):
@@ -158,7 +156,6 @@ class DiskUnreadableError(HomeUnusableError):
             "Try again. If it fails again, the disk may be failing: stop the processes of this identity and run "
             "`mcp-a2a repair`, which saves every row that can be read.",
         )
-        self.path = path
 
 
 class DamagedRowError(HomeUnusableError):
@@ -172,7 +169,6 @@ class DamagedRowError(HomeUnusableError):
             f"The stored data of {task_id} is damaged and cannot be read. Other tasks are not affected.",
             "`mcp-a2a repair` moves it out of the way, and so does the next start.",
         )
-        self.task_id = task_id
 
 
 class KeyFileError(ConfigurationError):
@@ -183,7 +179,6 @@ class KeyFileError(ConfigurationError):
 
     def __init__(self, path: str, reason: str, hint: str) -> None:
         super().__init__(f"The identity key {path} is not usable: {reason}.", hint)
-        self.path = path
 
 
 class PortInUseError(ConfigurationError):
@@ -197,7 +192,6 @@ class PortInUseError(ConfigurationError):
             f"{address} is already in use by another program.",
             "Stop that program, or choose another port (port 0 picks a free one).",
         )
-        self.address = address
 
 
 class RelayRunsError(ConfigurationError):
@@ -210,7 +204,6 @@ class RelayRunsError(ConfigurationError):
         super().__init__(
             f"A relay is already running from {folder}.", "Stop it first, or name another data folder with --home."
         )
-        self.folder = folder
 
 
 class NodeSilentError(ConfigurationError):
@@ -245,7 +238,6 @@ class NodeRunsError(ConfigurationError):
             "Stop every process of this identity (the assistant's server, agents) and try again."
             + (f" `{kill} {pid}` ends that one." if pid is not None else ""),
         )
-        self.pid = pid
 
 
 STOPPED = "stopped"
@@ -423,7 +415,6 @@ class NetworkNotFoundError(NetworkError):
             f"There is no network {without_secrets(asked)!r} here. {joined}",
             "Join one with its ticket: mcp-a2a join (it asks for the ticket). Make one: mcp-a2a invite --network NAME",
         )
-        self.asked = asked
 
 
 class NotOwnerError(NetworkError):
@@ -449,7 +440,6 @@ class NoRelayError(NetworkError):
             f"A ticket with an end or a number of uses needs a relay that counts, and {network} has none.",
             "Name one with --relay, or make a ticket without --uses and --expires.",
         )
-        self.network = network
 
 
 class TicketError(NetworkError):
@@ -675,7 +665,6 @@ class TaskNotFoundError(TaskError):
     def __init__(self, asked: str, matches: int = 0) -> None:
         why = f"matches {matches} tasks" if matches else "was not found among the tasks of this identity"
         super().__init__(f"{asked!r} {why}.", "Call list_tasks to see the tasks and their ids.")
-        self.asked = asked
 
 
 class TaskForgottenError(TaskNotFoundError):
@@ -687,7 +676,6 @@ class TaskForgottenError(TaskNotFoundError):
         TaskError.__init__(
             self, f"{task_id} was deleted by you at {at}.", "Its texts, files and result are gone; send a new task."
         )
-        self.asked = task_id
 
 
 class NotForgettableError(TaskError):
@@ -697,7 +685,6 @@ class NotForgettableError(TaskError):
 
     def __init__(self, task_id: str, why: str) -> None:
         super().__init__(f"{task_id} {why}.", "Call get_task_status to see how it stands, or cancel_task.")
-        self.task_id = task_id
 
     @staticmethod
     def unfinished(*, sent: bool) -> str:
@@ -755,7 +742,6 @@ class NothingAskedError(TaskError):
             f"{agent} has asked nothing: the task is {state}.",
             f"Go on in the same conversation with a new task: {follow_up}",
         )
-        self.task_id = task_id
 
 
 class NothingWaitsError(DiscoveryError):

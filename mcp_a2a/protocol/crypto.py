@@ -182,7 +182,6 @@ def _public_key(suite: int, raw: bytes) -> PublicKey:
 
 # --- symmetric ------------------------------------------------------------------------------------
 
-AEAD_KEY_SIZE = 32
 AEAD_NONCE_SIZE = 24
 AEAD_OVERHEAD = AEAD_NONCE_SIZE + 16
 """What `lock` adds: the nonce in front and the tag behind."""

@@ -206,11 +206,6 @@ class Mailbox:
     # --- memory -----------------------------------------------------------------------------------
 
     @property
-    def beyond(self) -> int:
-        """How many are not in memory."""
-        return self.count - self._in_memory
-
-    @property
     def takes_more(self) -> bool:
         """Whether a message that comes in now may stay in memory: somebody is there, and nothing is before it."""
         in_memory = self._in_memory - len(self.absent)

@@ -30,7 +30,6 @@ LISTED_CHARS = 280
 LISTED_WEIGHT = 420
 """How much of a text a list shows; `get_task_status` has the rest."""
 
-SKILL_CHARS = 64
 SKILLS_LISTED = 12
 OFFERED_AGAIN = 2
 
