@@ -124,7 +124,7 @@ async def test_a_folder_in_the_place_of_another_is_followed(tmp_path: Path) -> N
     other.mkdir()
     async with watched(folder) as changes:
         folder.rename(tmp_path / "old")
-        other.call(folder)
+        other.rename(folder)
         await told_of_all(changes)
         (folder / "file").touch()
         await told(changes)
