@@ -17,7 +17,7 @@ from mcp_a2a.errors import TaskNotFoundError
 from mcp_a2a.node.context import Context, wait_until
 from mcp_a2a.node.document import shown_artifact, shown_status, status_of
 from mcp_a2a.protocol.model import ArtifactChunk, StreamResponse, TaskArtifactUpdateEvent, TaskStatusUpdateEvent
-from mcp_a2a.protocol.state import TaskState, at_rest, is_terminal
+from mcp_a2a.protocol.state import at_rest, is_terminal
 from mcp_a2a.protocol.task.task import Task
 from mcp_a2a.store.records import find_task
 from mcp_a2a.store.task_events import Entry, Page, cursor_of, page_after
@@ -52,7 +52,9 @@ class Events:
 
     def begin(self, task: Task) -> Beginning:
         """Follow a task from now on: from how it is stored, or as it is given where it is not stored yet."""
-        return self._context.database.read(partial(_begin, task=task))
+        read = self._context.database.read
+        whole = read(partial(find_task, task_id=task.id)) or task
+        return Beginning(whole, read(partial(cursor_of, task=whole)))
 
     async def read(self, task_id: str, cursor: str | None, seconds: float, *, to_end: bool = False) -> Reading:
         """What is behind a cursor.
@@ -77,37 +79,25 @@ class Events:
             await wait_until(changed, left)
 
 
-def _begin(connection: sqlite3.Connection, task: Task) -> Beginning:
-    whole = find_task(connection, task.id) or task
-    return Beginning(whole, cursor_of(connection, whole))
-
-
 def _read(connection: sqlite3.Connection, task_id: str, cursor: str | None, *, to_end: bool) -> Reading:
+    is_over = is_terminal if to_end else at_rest
     page = page_after(connection, task_id, cursor) if cursor is not None else None
     if page is not None and page.entries is not None:
         try:
-            return _told(connection, task_id, page, page.entries, to_end=to_end)
+            return _told(connection, task_id, page, over=is_over(page.head.state))
         except ValueError:  # a damaged row: the task says the same
             pass
     task = find_task(connection, task_id)
     if task is None:
         raise TaskNotFoundError(task_id)
     direct = task if task.direct and task.done else None
-    return Reading(task, (), cursor_of(connection, task), _is_over(task.state, to_end=to_end), direct)
+    return Reading(task, (), cursor_of(connection, task), is_over(task.state), direct)
 
 
-def _is_over(state: TaskState, *, to_end: bool) -> bool:
-    return is_terminal(state) if to_end else at_rest(state)
-
-
-def _told(
-    connection: sqlite3.Connection, task_id: str, page: Page, entries: tuple[Entry, ...], *, to_end: bool
-) -> Reading:
-    head = page.head
-    is_direct = head.direct and is_terminal(head.state)
+def _told(connection: sqlite3.Connection, task_id: str, page: Page, *, over: bool) -> Reading:
+    entries, is_direct = page.entries or (), page.head.direct and is_terminal(page.head.state)
     ended = find_task(connection, task_id) if is_direct or any(entry.is_end for entry in entries) else None
-    events = tuple(event for entry in entries for event in _events(entry, task_id, head.context_id, ended))
-    over = _is_over(head.state, to_end=to_end)
+    events = tuple(event for entry in entries for event in _events(entry, task_id, page.head.context_id, ended))
     return Reading(None, events, page.cursor, over, ended if is_direct else None)
 
 
@@ -115,15 +105,13 @@ def _events(entry: Entry, task_id: str, context_id: str, ended: Task | None) -> 
     """What an entry of the log is for a client of A2A; nothing, where A2A has no word for it."""
     whole = (ArtifactChunk(artifact=one, append=False, last_chunk=True) for one in entry.replaced(ended))
     for chunk in (*entry.chunks(), *whole):
-        made = TaskArtifactUpdateEvent(
-            task_id=task_id, context_id=context_id, artifact=shown_artifact(chunk.artifact), append=chunk.append,
-            last_chunk=chunk.last_chunk,
-        )  # fmt: skip
+        made = TaskArtifactUpdateEvent(task_id=task_id, context_id=context_id, artifact=shown_artifact(chunk.artifact),
+                                       append=chunk.append, last_chunk=chunk.last_chunk)  # fmt: skip
         yield StreamResponse(artifact_update=made)
     told = entry.status()
-    status = shown_status(told, task_id, context_id, entry.at) if told is not None else None
-    if ended is not None and entry.is_end:
-        status = status_of(ended)
+    status = status_of(ended) if ended is not None and entry.is_end else None
+    if told is not None:
+        status = shown_status(told, task_id, context_id, entry.at)
     if status is not None:
         moved = TaskStatusUpdateEvent(task_id=task_id, context_id=context_id, status=status)
         yield StreamResponse(status_update=moved)
