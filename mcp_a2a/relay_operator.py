@@ -28,12 +28,12 @@ from mcp_a2a.api.relay import (
     RelayUrlView,
 )
 from mcp_a2a.errors import ConfigurationError, RemoteProtocolError
+from mcp_a2a.mailbox_ports import MailboxStore, RelayMember
 from mcp_a2a.node.handlers import LocalNode, answers
 from mcp_a2a.node.ipc.server import LocalServer, LocalService
 from mcp_a2a.protocol.admission_secret import ADMISSION_SECRET_SIZE, admission_key
 from mcp_a2a.protocol.did import PeerId
 from mcp_a2a.protocol.relay_url import RelayUrl
-from mcp_a2a.relay_ports import MailboxStore, RelayMember
 from mcp_a2a.store.short_places import RELAY_SOCKET, socket_path
 from mcp_a2a.version import __version__
 from mcp_a2a_transports.relay.server import RelayListener

@@ -5,12 +5,12 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Sequence
 
+from mcp_a2a.mailbox_ports import Invitation, RelayMember, RelayTotals
 from mcp_a2a.protocol.aging import Mark
 from mcp_a2a.protocol.crypto import SIGNATURE_SIZE
 from mcp_a2a.protocol.did import PeerId
 from mcp_a2a.protocol.listing import Listing
 from mcp_a2a.protocol.relay_limits import MAX_INVITATIONS, MAX_LISTINGS, MAX_PEER_LISTINGS, ROW_BYTES
-from mcp_a2a.relay_ports import Invitation, RelayMember, RelayTotals
 
 KEEP_INVITATION_SECONDS = 7 * 86_400
 """How long it is known that an invitation has expired."""

@@ -6,10 +6,10 @@ import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 
+from mcp_a2a.mailbox_ports import ExpiredRow, KeptAnswer, KnownKey
 from mcp_a2a.protocol.mail_orders import Backlog, Drop, Keep, Load, Put
 from mcp_a2a.protocol.mailbox import Message, Place
 from mcp_a2a.protocol.relay_limits import MAX_CORRESPONDENTS, MAX_KEPT_ANSWERS
-from mcp_a2a.relay_ports import ExpiredRow, KeptAnswer, KnownKey
 
 _COLUMNS = 7
 _BATCHES = (64, 8, 1)

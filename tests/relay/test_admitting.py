@@ -19,13 +19,13 @@ from mcp_a2a.api.relay import (
     RelayUrlRequest,
 )
 from mcp_a2a.errors import ConfigurationError
+from mcp_a2a.mailbox_ports import RelayMember
 from mcp_a2a.protocol.admission_secret import prove_admission
 from mcp_a2a.protocol.control import Admit, ByeCode, Done, Failed, Find, Found
 from mcp_a2a.protocol.network import Network
 from mcp_a2a.protocol.relay_url import parse_relay_url
 from mcp_a2a.relay_admin import ask_relay
 from mcp_a2a.relay_operator import ServingRelay
-from mcp_a2a.relay_ports import RelayMember
 from mcp_a2a.store import relay_schema
 from tests.node.world import World
 from tests.relay.conftest import Open

@@ -21,6 +21,7 @@ from typing_extensions import override
 
 from mcp_a2a.accepting import Tls, accept
 from mcp_a2a.errors import RemoteProtocolError
+from mcp_a2a.mailbox_ports import MailboxStore
 from mcp_a2a.ports import Credentials
 from mcp_a2a.protocol.admission import Admission
 from mcp_a2a.protocol.aging import SoundClock
@@ -32,7 +33,6 @@ from mcp_a2a.protocol.handshake import Handshake, Side, Target
 from mcp_a2a.protocol.identity import Identity
 from mcp_a2a.protocol.relay_limits import HERE, HOST, KEY, NETWORK, RelayLimits
 from mcp_a2a.protocol.relay_session import RelaySession
-from mcp_a2a.relay_ports import MailboxStore
 from mcp_a2a_transports._reception import AGENT, PATH, address_of, asks_for_link, refusal
 from mcp_a2a_transports._tasks import background_tasks
 from mcp_a2a_transports._websocket import Connection

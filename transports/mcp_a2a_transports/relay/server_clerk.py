@@ -7,10 +7,10 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 from mcp_a2a.errors import StorageFullError
+from mcp_a2a.mailbox_ports import MailboxStore
 from mcp_a2a.protocol.mail_orders import Drop, Keep, Load, Put
 from mcp_a2a.protocol.mailbox import Message
 from mcp_a2a.protocol.post_office import DUPLICATE, PostOffice
-from mcp_a2a.relay_ports import MailboxStore
 
 logger = logging.getLogger(__name__)
 

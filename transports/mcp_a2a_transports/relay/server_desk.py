@@ -14,6 +14,7 @@ from functools import partial
 
 from typing_extensions import override
 
+from mcp_a2a.mailbox_ports import KnownKey, MailboxStore, RelayMember, RelayTotals
 from mcp_a2a.protocol.admission import Admission
 from mcp_a2a.protocol.admission_secret import admission_is_proven
 from mcp_a2a.protocol.aging import SoundClock
@@ -55,7 +56,6 @@ from mcp_a2a.protocol.relay_limits import (
 )
 from mcp_a2a.protocol.relay_session import Phase, RelaySession
 from mcp_a2a.protocol.roster import Roster
-from mcp_a2a.relay_ports import KnownKey, MailboxStore, RelayMember, RelayTotals
 from mcp_a2a_transports.relay.server_clerk import Clerk
 from mcp_a2a_transports.relay.server_crowd import Crowd
 from mcp_a2a_transports.relay.server_directory import DirectoryDesk

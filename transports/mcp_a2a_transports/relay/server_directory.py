@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from mcp_a2a.errors import StorageFullError
+from mcp_a2a.mailbox_ports import Invitation, MailboxStore
 from mcp_a2a.protocol.admission import Admission
 from mcp_a2a.protocol.aging import SoundClock
 from mcp_a2a.protocol.attendance import Attendance
@@ -23,7 +24,6 @@ from mcp_a2a.protocol.rates import Buckets
 from mcp_a2a.protocol.relay_limits import HOST, MAX_INVITATION_SECONDS, MAX_LISTING_SECONDS, ROW_BYTES, RelayLimits
 from mcp_a2a.protocol.relay_session import RelaySession
 from mcp_a2a.protocol.replay import stale_code
-from mcp_a2a.relay_ports import Invitation, MailboxStore
 
 logger = logging.getLogger(__name__)
 
