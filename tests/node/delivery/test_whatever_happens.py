@@ -250,7 +250,8 @@ class Delivery(RuleBasedStateMachine):
         self.answer(item, Answered(word, code="rate_limited" if slow else "", retry_after=later), route)
 
     def answer(self, item: Item, answer: Answered, route: Route | None = None) -> None:
-        if answer.word is not Word.STORED:
+        is_here = any(peer == item.to and not one.is_relayed for (peer, _), one in self.open.items())
+        if answer.word is not Word.STORED or is_here:  # a copy is not waited for while its recipient is here itself
             self.under_way.pop(item.id, None)
         before = self.queue.holds(item.id)
         self.queue.answered(item.token, answer, route or item.route, self.at)
