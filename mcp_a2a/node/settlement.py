@@ -149,7 +149,7 @@ class Settlement:
 
     def refused(self, row: OutboxRow, name: str, code: str) -> None:
         """The recipient refused it for good: the task ends here, unless a further agent may have it."""
-        error, choosing = error_view(_refused(name, code)), self._is_choosing(row)
+        error, choosing = error_view(_refused(name, code)), row.task in self.choosing
         if row.type == "blob":
             self._lose_file(row, code, lambda task: refusal(task, error, choosing=choosing))
         else:
@@ -161,9 +161,6 @@ class Settlement:
         self._record(row, lambda _: e.Expired(error), drop=True)
 
     # --- a task by skill --------------------------------------------------------------------------
-
-    def _is_choosing(self, row: OutboxRow) -> bool:
-        return row.type != "message" and row.task in self.choosing
 
     async def chosen(self, task_id: str) -> Task | None:
         """No further agent is asked by this call: if the last one declined the task, it ends.

@@ -260,6 +260,25 @@ async def test_what_its_caller_added_beside_the_move_is_told_to_the_next_agent(w
         assert said(second, view.task_id) == said(there.alice, view.task_id) == ["la", "in C"]
 
 
+async def test_an_agent_that_refuses_what_was_added_as_well_leaves_the_task_to_the_next_one(world: World) -> None:
+    async with scene(world) as there:
+
+        async def refused(task_id: str, first: Person, second: Person) -> None:
+            await trust_alice(task_id, first, second)
+            await there.alice.api.call(ReplyRequest(task_id=task_id, message="in C", wait_seconds=0))
+            rows = there.alice.node.context.database.read(pending_outbox)
+            there.alice.node.outbox.drop([row.id for row in rows])
+            for row in reversed(rows):
+                there.alice.node.settlement.refused(row, "the first", "unanswered")
+            await there.until(lambda: there.task.is_declined)
+
+        there.then = refused
+        view = await there.alice.api.call(SINGING)
+        second = there.reached[1]
+        assert (view.agent.did, view.error) == (second.did, None)
+        await until(second, view.task_id, lambda: said(second, view.task_id) == ["la", "in C"])
+
+
 def said(person: Person, task_id: str) -> list[str]:
     task = person.node.sending.find(task_id)
     return [] if task is None else [message.text for message in task.said]

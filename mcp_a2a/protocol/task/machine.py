@@ -188,6 +188,7 @@ def refusal(task: Task, error: ErrorDetail, *, choosing: bool) -> e.Declined | e
     Args:
         task: as it is.
         error: why, for the reader of the task.
-        choosing: its sender has further agents to try, and the message is the one that opens it.
+        choosing: its sender has further agents to try, if this one has not taken the task.
     """
-    return e.Declined(error) if choosing and task.state == TaskState.SUBMITTED else e.Refused(error)
+    is_taken = task.state != TaskState.SUBMITTED or task.delivery == Delivery.DELIVERED
+    return e.Declined(error) if choosing and not is_taken else e.Refused(error)
