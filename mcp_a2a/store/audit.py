@@ -116,6 +116,8 @@ def _remove(connection: sqlite3.Connection, table: Table, row: Sequence[Value]) 
 def _check_task(row: Named) -> None:
     task = parse_task(tuple(row[name] for name in TASK_COLUMNS))
     _one_of(task.direction, DIRECTIONS)
+    if task.events < 0:
+        raise ValueError("a number of events below zero")
     if not task.peer.startswith(WEB):
         PeerId.parse_untrusted(task.peer)
 

@@ -106,7 +106,8 @@ def log(connection: sqlite3.Connection, n: int, change: Change) -> None:
         rows.append((n << _BITS | number, change.at, kind, size, body))
         heavy = heavy or size > _LOOK_AT_BYTES or (size > 0 and number % LOOK_EVERY == 0)
     if rows and number <= _NUMBERS:
-        connection.executemany("INSERT INTO task_events(id, at, kind, size, body) VALUES (?, ?, ?, ?, ?)", rows)
+        # A number that is there already is one of a damaged row: the log is no reason for a task to stop.
+        connection.executemany("REPLACE INTO task_events(id, at, kind, size, body) VALUES (?, ?, ?, ?, ?)", rows)
     if heavy:
         _trim_task(connection, n)
 
@@ -133,7 +134,7 @@ def log_one(connection: sqlite3.Connection, n: int, number: int, event: type[e.E
     """Log an event without a body of a task whose row was updated by SQL alone."""
     if event not in SILENT and number <= _NUMBERS:
         connection.execute(
-            "INSERT INTO task_events(id, at, kind) VALUES (?, ?, ?)", (n << _BITS | number, now, KINDS[event])
+            "REPLACE INTO task_events(id, at, kind) VALUES (?, ?, ?)", (n << _BITS | number, now, KINDS[event])
         )
 
 

@@ -24,7 +24,7 @@ from google.protobuf.json_format import MessageToDict  # noqa: E402
 
 from mcp_a2a.a2a.asgi import A2AApp, Offer  # noqa: E402
 from mcp_a2a.a2a.grpc_server import GrpcOffer, grpc_server  # noqa: E402
-from mcp_a2a.api.a2a import A2AFollowRequest, A2ASendRequest  # noqa: E402
+from mcp_a2a.api.a2a import A2ASendRequest  # noqa: E402
 from mcp_a2a.api.tasks import GetTaskRequest, TaskView  # noqa: E402
 from mcp_a2a.api.view import AgentRef  # noqa: E402
 from mcp_a2a.cli.following import Writing  # noqa: E402
@@ -33,7 +33,6 @@ from mcp_a2a.cli.output import Output  # noqa: E402
 from mcp_a2a.cli.session import Session  # noqa: E402
 from mcp_a2a.node.a2a_tasks import SELF  # noqa: E402
 from mcp_a2a.node.job import Chunk, TaskContext  # noqa: E402
-from mcp_a2a.protocol.model import StreamResponse  # noqa: E402
 from mcp_a2a.server.address import Listen  # noqa: E402
 from mcp_a2a.server.context import came_at  # noqa: E402
 from mcp_a2a.server.following import while_telling  # noqa: E402
@@ -43,6 +42,7 @@ from mcp_a2a.store.callers import CallerFolder  # noqa: E402
 from tests.a2a.bindings import JsonRpc, Rest  # noqa: E402
 from tests.a2a.test_push import config, hooked  # noqa: E402
 from tests.node.test_desk import say, working  # noqa: E402
+from tests.node.test_events import followed  # noqa: E402
 from tests.node.world import Person, World  # noqa: E402
 from tests.transports.certificates import authority  # noqa: E402
 
@@ -162,21 +162,9 @@ async def test_every_way_to_follow_a_task_tells_the_same_chunks_and_states(tmp_p
                     await one.wait()
                 gate.set()
         posted = told_by(await hook.until("completed"))
-        views = await followed(alice, task_id, sent.cursor)
+        views = await followed(alice.api, task_id, sent.cursor)
     dumped = [event.model_dump(mode="json", by_alias=True, exclude_none=True) for event in views]
     assert told == [EXPECTED] * 3
     assert posted == told_by(dumped) == EXPECTED
     assert shown == ["begun", "one two three"]
     assert re.findall("begun|one|two|three", " ".join(progress)) == ["begun", "one", "two", "three"]
-
-
-async def followed(person: Person, task_id: str, cursor: str | None) -> list[StreamResponse]:
-    """What is told of a task behind a cursor, with no whole task between."""
-    events: list[StreamResponse] = []
-    with anyio.fail_after(30):
-        while True:
-            view = await person.api.call(A2AFollowRequest(task_id=task_id, cursor=cursor, wait_seconds=30))
-            assert view.task is None
-            events, cursor = [*events, *view.events], view.cursor
-            if view.over:
-                return events

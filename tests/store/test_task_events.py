@@ -21,6 +21,7 @@ from mcp_a2a.protocol.task.machine import Change, apply
 from mcp_a2a.protocol.task.table import DELIVERIES, SIDES, SILENT, TRANSITIONS, can
 from mcp_a2a.protocol.task.task import Task, with_
 from mcp_a2a.store import schema, task_events
+from mcp_a2a.store.audit import audit
 from mcp_a2a.store.forgetting import forget
 from mcp_a2a.store.records import find_task, forget_finished, insert_task, move_delivery, note_finished, save
 from mcp_a2a.store.task_events import KINDS, MAX_BODY, Entry, cursor_of, page_after, trim
@@ -246,6 +247,21 @@ def test_a_task_takes_no_event_of_another_that_had_its_number() -> None:
         connection.execute("DELETE FROM tasks")
         begin(connection, "received")
         assert [kind for _, kind, _, _ in rows(connection)] == ["opened"]
+
+
+def test_a_number_of_events_that_was_damaged_stops_no_task() -> None:
+    with closing(fresh()) as connection:
+        begin(connection)
+        reader = Reader()
+        record(connection, e.Progressed(said(TaskState.WORKING, "one")))
+        reader.read(connection)
+        connection.execute("UPDATE tasks SET events=1")
+        record(connection, e.Progressed(said(TaskState.WORKING, "two")), now=T0 + 1)
+        assert move_delivery(connection, ID, opening("sent").peer, e.Delivered, T0 + 1)
+        reader.read(connection)
+        assert reader.status == said(TaskState.WORKING, "two")
+        connection.execute("UPDATE tasks SET events=-3")
+        assert audit(connection) == {"tasks": 1}
 
 
 def test_a_task_that_was_opened_before_is_not_logged_again() -> None:
