@@ -60,6 +60,7 @@ def test_a_refusal_ends_no_task_whose_sender_is_still_choosing() -> None:
     assert after(declined, e.Refused(ERROR)).state == TaskState.REJECTED
     assert isinstance(refusal(a_task(), ERROR, choosing=False), e.Refused)
     assert isinstance(refusal(a_task(WORKING), ERROR, choosing=True), e.Refused)
+    assert isinstance(refusal(with_(a_task(), delivery=Delivery.DELIVERED), ERROR, choosing=True), e.Refused)
 
 
 def test_a_task_that_was_declined_goes_to_the_next_agent_as_if_it_was_opened_there() -> None:
