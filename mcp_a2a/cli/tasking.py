@@ -186,7 +186,7 @@ def show_task(
         check_files(seen_task(session, task_id))
     check_task(task_id)
     task = session.read(partial(look, task_id, offset), at_rest=not (save or follow_it or wait > LOOK_SECONDS))
-    # How a task stands at a URL is found out by asking there, and nobody else tells us: only a node can.
+    # How a task stands at a URL is found out by asking there, which only a node can.
     elsewhere = is_web(task.agent.did) and task.direction == "sent" and not task.done
     if elsewhere:
         session.is_resting = False

@@ -61,7 +61,7 @@ class Choosing:
         return None if record.counterpart == "http" and record.delivery == Delivery.REFUSED else record
 
     async def send_by_skill(self, candidates: Sequence[Candidate], request: SendTaskBySkillRequest) -> Task:
-        """Send to the best candidate; the next one is tried while nobody has accepted.
+        """Send to the best candidate; the next one is tried while none has accepted.
 
         Raises:
             SkillNotFoundError: there is no candidate.

@@ -74,7 +74,7 @@ class Inquiry:
             self._ask(link, open_tasks[start : start + MAX_ASKED])
 
     async def question(self, record: Task) -> None:
-        """Somebody looks at this task: dial its agent at once and ask it; what it says at once is there afterwards.
+        """A reader looks at this task: dial its agent at once and ask it; what it says at once is there afterwards.
 
         What the caller knew of the task is old then.
         """
@@ -133,7 +133,7 @@ class Memory:
         under_way, bringing = self._outbox.updating(peer.peer_id), self._outbox.bringing(peer.peer_id)
         for task_id, ours in database.read(lambda connection: known_otherwise(connection, did, known)).items():
             # What is under way is counted too low where our journal went back in time, and lacks the chunks before it
-            # where the asker's did. But whoever says so of one task again and again only fills our outbox.
+            # where the asker's did. But an asker that says so of one task again and again only fills our outbox.
             is_enough = task_id in under_way and ours.seq >= known[task_id] and not ours.streamed
             if task_id in without_files:  # the letter under way may tell it whole, with its files taken
                 is_enough = task_id in bringing or self._telling.get(task_id) == ""
@@ -150,7 +150,7 @@ class Memory:
         self._outbox.push(letter)
 
     def is_telling(self, task_id: str) -> bool:
-        """Whether a task is being told whole."""
+        """True if a task is being told whole."""
         letter = self._telling.get(task_id)
         if letter and not self._outbox.holds(letter):
             del self._telling[task_id]

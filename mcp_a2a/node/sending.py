@@ -115,7 +115,7 @@ class Sending:
         """Journal a task and set it on its way; a known idempotency key is the task it named before.
 
         Raises:
-            NoRouteError: with `queue` False and nobody reachable; nothing was kept.
+            NoRouteError: with `queue` False, and the agent cannot be reached; nothing was kept.
             ConsentNeededError, ConsentDeclinedError: a person has to allow it first.
             KeyReusedError: the key names a task that was another request.
             QueueFullError, TooLargeError, UnsendableError, StorageFullError
@@ -132,7 +132,7 @@ class Sending:
         return await self._open_with_files(peer, draft, await self.attach(draft, request), lambda _: None)
 
     async def send_message(self, peer: Peer, draft: Draft, follow: Callable[[Task], None], consent: Consent) -> Task:
-        """The same for somebody who has a message already; `follow` sees the task before anything can happen to it.
+        """The same for a caller that has a message already; `follow` sees the task before anything can happen to it.
 
         Raises:
             ConsentNeededError, ConsentDeclinedError: a person has to allow it first.
