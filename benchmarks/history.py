@@ -25,17 +25,11 @@ from mcp_a2a.protocol.task.task import Task
 from mcp_a2a.store.blobs import all_blobs
 from mcp_a2a.store.database import Database
 from mcp_a2a.store.journal import all_peers, pending_outbox
+from mcp_a2a.store.leases import leased_tasks, next_lease_end
 from mcp_a2a.store.opening import open_database
 from mcp_a2a.store.push import untold_configs
-from mcp_a2a.store.records import (
-    Within,
-    insert_task,
-    leased_tasks,
-    list_tasks,
-    next_lease_end,
-    peers_with_open_tasks,
-    tasks_within,
-)
+from mcp_a2a.store.records import insert_task, peers_with_open_tasks
+from mcp_a2a.store.task_lists import Within, list_tasks, tasks_within
 from mcp_a2a.store.web import unfinished_web_tasks
 
 SHORT, LONG = 100, 100_000

@@ -48,14 +48,8 @@ from mcp_a2a.node.web_sending import WebSending
 from mcp_a2a.protocol.model import Message, Role, TaskState
 from mcp_a2a.protocol.task.ids import task_id_of
 from mcp_a2a.protocol.task.task import Task
-from mcp_a2a.store.records import (
-    Position,
-    Within,
-    find_task,
-    parse_position,
-    position_token,
-    tasks_within,
-)
+from mcp_a2a.store.records import find_task
+from mcp_a2a.store.task_lists import Position, Within, parse_position, position_token, tasks_within
 
 SELF = "self"
 

@@ -17,7 +17,7 @@ from mcp_a2a.node.listings import Listings
 from mcp_a2a.node.lookups import Lookups
 from mcp_a2a.node.moves import Moves
 from mcp_a2a.protocol.did import PeerId
-from mcp_a2a.store.records import shift_leases
+from mcp_a2a.store.leases import shift_leases
 
 logger = logging.getLogger(__name__)
 

@@ -34,14 +34,8 @@ from mcp_a2a.protocol.task.machine import Change
 from mcp_a2a.protocol.task.table import can
 from mcp_a2a.protocol.task.task import Task
 from mcp_a2a.store.journal import OutboxRow
-from mcp_a2a.store.records import (
-    count_waiting,
-    find_task,
-    get_task,
-    leased_tasks,
-    save,
-    waiting_tasks,
-)
+from mcp_a2a.store.leases import count_waiting, leased_tasks, waiting_tasks
+from mcp_a2a.store.records import find_task, get_task, save
 
 MAX_ATTEMPTS = 3
 """A task that was leased so often without an answer is given up, with the reason."""

@@ -11,7 +11,7 @@ import anyio
 from mcp_a2a.errors import McpA2AError
 from mcp_a2a.node.context import Context, wait_until
 from mcp_a2a.protocol.task.task import Task
-from mcp_a2a.store.records import cap_leases, next_lease_end
+from mcp_a2a.store.leases import cap_leases, next_lease_end
 
 logger = logging.getLogger(__name__)
 

@@ -23,7 +23,7 @@ from mcp_a2a.plurals import many
 from mcp_a2a.protocol.did import PeerId
 from mcp_a2a.protocol.task.task import Task
 from mcp_a2a.store.journal import count_held
-from mcp_a2a.store.records import count_waiting
+from mcp_a2a.store.leases import count_waiting
 
 
 @dataclass(eq=False)

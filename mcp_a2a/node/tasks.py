@@ -34,8 +34,9 @@ from mcp_a2a.node.web_sending import WebSending
 from mcp_a2a.protocol.extensions import check_extensions
 from mcp_a2a.protocol.payload import MAX_HOP
 from mcp_a2a.protocol.task.task import Task
+from mcp_a2a.store.leases import highest_hop
 from mcp_a2a.store.opening import damage
-from mcp_a2a.store.records import Position, highest_hop, list_tasks, parse_position, position_token
+from mcp_a2a.store.task_lists import Position, list_tasks, parse_position, position_token
 
 MAIL_SECONDS = 1.5
 """How long a list of tasks waits for relays that may still bring something."""

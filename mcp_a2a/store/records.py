@@ -1,4 +1,4 @@
-"""Tasks in the database: the record, and the few queries over it."""
+"""Tasks in the database: how a task is kept, changed and found."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from pydantic import TypeAdapter
 
 from mcp_a2a.errors import DamagedRowError, TaskForgottenError, TaskNotFoundError
 from mcp_a2a.protocol.model import Artifact, Delivery, Message, TaskState, TaskStatus
-from mcp_a2a.protocol.moment import Moment, delivery_of, state_of
 from mcp_a2a.protocol.naming import tail_of
 from mcp_a2a.protocol.replay import DEDUPE_MARGIN_SECONDS, MAX_LIFETIME_SECONDS, Forgotten
 from mcp_a2a.protocol.task.error import ErrorDetail
@@ -23,7 +22,7 @@ from mcp_a2a.protocol.task.table import DELIVERIES
 from mcp_a2a.protocol.task.task import Task
 from mcp_a2a.store.blobs import put_out
 from mcp_a2a.store.checked import forget_checked
-from mcp_a2a.store.schema import LISTED, OPEN
+from mcp_a2a.store.schema import OPEN
 from mcp_a2a.store.task_events import log, log_one
 
 logger = logging.getLogger(__name__)
@@ -33,7 +32,7 @@ _ARTIFACTS = TypeAdapter(tuple[Artifact, ...])
 _TRIED = TypeAdapter(tuple[str, ...])
 
 TASK_COLUMNS = tuple(column.name for column in fields(Task) if column.metadata.get("kept", True))
-_SELECT = f"SELECT {', '.join(TASK_COLUMNS)} FROM tasks"  # noqa: S608  the names are ours
+SELECT_TASK = f"SELECT {', '.join(TASK_COLUMNS)} FROM tasks"  # noqa: S608  the names are ours
 _WRITTEN = (*TASK_COLUMNS, "status_at")
 _INSERT = (
     f"INSERT INTO tasks({', '.join(_WRITTEN)}) VALUES ({', '.join('?' * len(_WRITTEN))})"  # noqa: S608
@@ -53,8 +52,6 @@ _DUMPS: Mapping[str, Callable[[Task], object]] = {
 
 FORGOTTEN_SECONDS = float(MAX_LIFETIME_SECONDS + DEDUPE_MARGIN_SECONDS)
 """What is left of a forgotten task is kept so long after its end: until no message of it can be accepted."""
-
-_WAITING = f"direction = 'received' AND {OPEN} AND state IN ('TASK_STATE_SUBMITTED', 'TASK_STATE_WORKING')"
 
 
 def _value(task: Task, name: str) -> object:
@@ -98,7 +95,7 @@ def _record(connection: sqlite3.Connection, row: tuple[object, ...]) -> Task:
         raise DamagedRowError(str(row[0])) from error
 
 
-def _records(connection: sqlite3.Connection, rows: Iterable[tuple[object, ...]]) -> list[Task]:
+def read_tasks(connection: sqlite3.Connection, rows: Iterable[tuple[object, ...]]) -> list[Task]:
     """The tasks of a list. One that cannot be read is left out: the others are still wanted."""
     records = []
     for row in rows:
@@ -192,7 +189,7 @@ def declined_tasks(connection: sqlite3.Connection) -> list[str]:
 
 def find_task(connection: sqlite3.Connection, task_id: str) -> Task | None:
     """The task with exactly this id."""
-    row = connection.execute(f"{_SELECT} WHERE id=?", (task_id,)).fetchone()
+    row = connection.execute(f"{SELECT_TASK} WHERE id=?", (task_id,)).fetchone()
     return _record(connection, row) if row else None
 
 
@@ -215,7 +212,7 @@ def get_task(connection: sqlite3.Connection, asked: str) -> Task:
     if len(short) < 4 or not short.isalnum():
         raise TaskNotFoundError(asked)
     rows = connection.execute(
-        f"{_SELECT} WHERE id IN (SELECT id FROM tasks WHERE id >= ? AND id < ?"  # noqa: S608  the names are ours
+        f"{SELECT_TASK} WHERE id IN (SELECT id FROM tasks WHERE id >= ? AND id < ?"  # noqa: S608  the names are ours
         " UNION SELECT id FROM tasks WHERE substr(id, -4) = ? AND id GLOB ?) LIMIT 3",
         (f"task-{short}", f"task-{short}{_LAST}", short[-4:], f"task-*{short}"),
     ).fetchall()
@@ -242,193 +239,6 @@ def moment(at: float) -> str:
         return "an unknown time"
 
 
-Position = tuple[float, str]
-"""Where a page of tasks ended: the time of its last task, by which the list goes, and its id."""
-
-
-def position_token(at: float, last: Task) -> str:
-    """What asks for the tasks after this one."""
-    return f"{at!r}/{last.id}"
-
-
-def parse_position(token: str) -> Position:
-    """What `position_token` made.
-
-    Raises:
-        ValueError
-    """
-    at, _, task_id = token.partition("/")
-    return float(at), task_id
-
-
-def list_tasks(
-    connection: sqlite3.Connection,
-    *,
-    state: Moment | None,
-    direction: str | None,
-    before: Position | None,
-    limit: int,
-    now: float,
-) -> list[Task]:
-    """Tasks by newest change, after the position `before` (updated, id) of an earlier page."""
-    index = "tasks_by_state" if state is not None else "tasks_by_direction" if direction else "tasks_by_update"
-    later, values = (" AND (updated, id) < (?, ?)", before) if before is not None else ("", ())
-    selects, asked = [], list[object]()
-    # Each alternative is read from an index in order, and SQLite merges them; with OR it would sort all that match.
-    for conditions, wanted in _alternatives(state, direction, now):
-        where = " AND ".join(("forgotten IS NULL", *conditions))
-        selects.append(f"{_SELECT} INDEXED BY {index} WHERE {where}{later}")
-        asked.extend((*wanted, *values))
-    rows = connection.execute(
-        f"{' UNION ALL '.join(selects)} ORDER BY updated DESC, id DESC LIMIT ?", (*asked, limit)
-    ).fetchall()
-    return _records(connection, rows)
-
-
-_LEASED = "(direction='received' AND lease_until IS NOT NULL AND lease_until > ?)"
-
-
-Condition = tuple[tuple[str, ...], tuple[object, ...]]
-
-
-def _alternatives(state: Moment | None, direction: str | None, now: float) -> list[Condition]:
-    """The conditions of a list, each one that an index answers: the index by state has both directions apart."""
-    if state is None:
-        return [((), ()) if direction is None else (("direction=?",), (direction,))]
-    return [
-        ((*conditions, "direction=?"), (*values, one))
-        for conditions, values in _at(state, now)
-        for one in ((direction,) if direction is not None else ("sent", "received"))
-    ]
-
-
-def _at(moment: Moment | None, now: float) -> list[Condition]:
-    """Which tasks a word stands for, as `protocol.moment` has it: alternatives, each with its values."""
-    if moment is None:
-        return [((), ())]
-    state, delivery = state_of(moment).value, delivery_of(moment)
-    if delivery is not None:
-        return [(("state=?", "delivery=?"), (state, delivery.value))]
-    if moment == Moment.SUBMITTED:
-        delivered = "delivery NOT IN ('QUEUED', 'STORED', 'HELD')"
-        return [(("state=?", delivered, f"NOT {_LEASED}"), (state, now))]
-    if moment == Moment.WORKING:
-        leased = (("state=?", _LEASED), (TaskState.SUBMITTED.value, now))
-        return [(("state=?",), (state,)), leased]
-    return [(("state=?",), (state,))]
-
-
-@dataclass(frozen=True, slots=True)
-class Within:
-    """What one caller may see of the tasks with one agent, and what of that it asks for."""
-
-    direction: str
-    peer: str
-    caller: str
-    context_id: str | None = None
-    state: TaskState | None = None
-    after: float | None = None
-    """Only those that have their status since then: "greater than or equal" (a2a.proto, ListTasksRequest)."""
-
-    def holds(self, record: Task) -> bool:
-        """Whether a task is in reach."""
-        return (record.direction, record.peer, record.caller) == (self.direction, self.peer, self.caller)
-
-    def where(self) -> tuple[str, list[object]]:
-        """The condition, and its values. An answer that is a message is no task."""
-        clauses = [f"direction=? AND peer=? AND caller=? AND {LISTED}"]
-        values: list[object] = [self.direction, self.peer, self.caller]
-        after = None if self.after is None else round(self.after * 1000, 3)
-        for clause, value in (("context_id=?", self.context_id), ("state=?", self.state), ("status_at>=?", after)):
-            if value is not None:
-                clauses.append(clause)
-                values.append(value.value if isinstance(value, TaskState) else value)
-        return " AND ".join(clauses), values
-
-    @property
-    def index(self) -> str:
-        """The index that has these tasks together and in order."""
-        if self.context_id is not None:
-            return "tasks_by_peer_context"
-        return "tasks_by_peer" if self.state is None else "tasks_by_peer_state"
-
-    @property
-    def is_counted(self) -> bool:
-        """Whether the database keeps the number of these tasks."""
-        of_client = bool(self.caller) or self.peer.startswith("caller:")
-        return self.after is None and (self.context_id is None or of_client)
-
-
-def tasks_within(
-    connection: sqlite3.Connection, within: Within, before: Position | None, limit: int
-) -> tuple[list[Task], int]:
-    """A page of the tasks in reach, newest status first, and how many there are in all."""
-    where, values = within.where()
-    total = _count_within(connection, within)
-    if before is not None:
-        where, values = f"{where} AND (status_at, id) < (?, ?)", [*values, *before]
-    rows = connection.execute(
-        f"{_SELECT} INDEXED BY {within.index} WHERE {where} ORDER BY status_at DESC, id DESC LIMIT ?", (*values, limit)
-    ).fetchall()
-    return _records(connection, rows), total
-
-
-def _count_within(connection: sqlite3.Connection, within: Within) -> int:
-    """How many tasks are in reach. Only a count since some moment, or in a context of ours, looks at each of them."""
-    if not within.is_counted:
-        where, values = within.where()
-        query = f"SELECT COUNT(*) FROM tasks INDEXED BY {within.index} WHERE {where}"  # noqa: S608
-        return int(connection.execute(query, values).fetchone()[0])
-    context = "" if within.context_id is None else f"={within.context_id}"
-    row = connection.execute(
-        "SELECT COALESCE(SUM(n), 0) FROM task_counts WHERE peer=? AND direction=? AND caller=? AND context=?"
-        " AND (? IS NULL OR state=?)",
-        (within.peer, within.direction, within.caller, context, within.state, within.state),
-    ).fetchone()
-    return int(row[0])
-
-
-def waiting_tasks(connection: sqlite3.Connection, now: float, limit: int) -> list[Task]:
-    """Received tasks that nobody works on, oldest first."""
-    rows = connection.execute(
-        f"{_SELECT} WHERE {_WAITING} AND (lease_until IS NULL OR lease_until <= ?) ORDER BY created LIMIT ?",
-        (now, limit),
-    ).fetchall()
-    return _records(connection, rows)
-
-
-def next_lease_end(connection: sqlite3.Connection) -> float | None:
-    """When the first lease runs out."""
-    row = connection.execute(
-        f"SELECT MIN(lease_until) FROM tasks WHERE {_WAITING}"  # noqa: S608
-    ).fetchone()
-    return None if row[0] is None else float(row[0])
-
-
-def leased_tasks(connection: sqlite3.Connection) -> list[Task]:
-    """Received tasks that somebody was to work on, also if the time for it is over."""
-    rows = connection.execute(f"{_SELECT} WHERE lease_until IS NOT NULL AND {_WAITING}").fetchall()
-    return _records(connection, rows)
-
-
-def highest_hop(connection: sqlite3.Connection, holder: str, now: float) -> int:
-    """How often the work of the tasks that this holder has leased was passed on, at most; 0 for none."""
-    row = connection.execute(
-        f"SELECT MAX(hop) FROM tasks WHERE {_WAITING} AND holder=? AND lease_until > ?",  # noqa: S608
-        (holder, now),
-    ).fetchone()
-    return int(row[0] or 0)
-
-
-def count_waiting(connection: sqlite3.Connection, now: float) -> int:
-    """How many received tasks wait for somebody to work on them."""
-    row = connection.execute(
-        f"SELECT COUNT(*) FROM tasks WHERE {_WAITING} AND (lease_until IS NULL OR lease_until <= ?)",  # noqa: S608
-        (now,),
-    ).fetchone()
-    return int(row[0])
-
-
 def count_open(connection: sqlite3.Connection, peer: str) -> tuple[int, int]:
     """Received tasks that are not finished: of this peer, and of all."""
     row = connection.execute(
@@ -436,23 +246,6 @@ def count_open(connection: sqlite3.Connection, peer: str) -> tuple[int, int]:
         (peer,),
     ).fetchone()
     return int(row[0]), int(row[1])
-
-
-def shift_leases(connection: sqlite3.Connection, seconds: float) -> None:
-    """The wall clock was set by so much: whoever works on a task has as long as before."""
-    connection.execute(
-        f"UPDATE tasks SET lease_until=lease_until+? WHERE direction='received' AND {OPEN}"  # noqa: S608
-        " AND lease_until IS NOT NULL",
-        (seconds,),
-    )
-
-
-def cap_leases(connection: sqlite3.Connection, latest: float) -> None:
-    """No lease ends later than that: one that does began while the clock was ahead."""
-    connection.execute(
-        f"UPDATE tasks SET lease_until=? WHERE direction='received' AND {OPEN} AND lease_until > ?",  # noqa: S608
-        (latest, latest),
-    )
 
 
 def note_finished(connection: sqlite3.Connection, before: float, stamp: float) -> None:
@@ -501,11 +294,11 @@ def open_tasks_with(connection: sqlite3.Connection, peer: str) -> list[Task]:
     """Tasks with this peer that are not finished, both ways."""
     # Each half as in its partial index: without one, this would look at every task with this peer.
     rows = connection.execute(
-        f"{_SELECT} WHERE direction = 'sent' AND peer=? AND {OPEN}"
-        f" UNION ALL {_SELECT} WHERE direction = 'received' AND peer=? AND {OPEN}",
+        f"{SELECT_TASK} WHERE direction = 'sent' AND peer=? AND {OPEN}"
+        f" UNION ALL {SELECT_TASK} WHERE direction = 'received' AND peer=? AND {OPEN}",
         (peer, peer),
     ).fetchall()
-    return _records(connection, rows)
+    return read_tasks(connection, rows)
 
 
 def has_open_sent(connection: sqlite3.Connection, peer: str) -> bool:

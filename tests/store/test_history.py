@@ -22,10 +22,22 @@ from mcp_a2a.protocol.moment import Moment
 from mcp_a2a.protocol.task import events as e
 from mcp_a2a.protocol.task.machine import Change
 from mcp_a2a.protocol.task.task import Task
-from mcp_a2a.store import blobs, consents, forgetting, journal, networks, push, records, task_events, web
+from mcp_a2a.store import (
+    blobs,
+    consents,
+    forgetting,
+    journal,
+    leases,
+    networks,
+    push,
+    records,
+    task_events,
+    task_lists,
+    web,
+)
 from mcp_a2a.store.opening import open_database
-from mcp_a2a.store.records import Within
 from mcp_a2a.store.schema import LISTED
+from mcp_a2a.store.task_lists import Within
 
 Query = Callable[[sqlite3.Connection], object]
 
@@ -37,11 +49,11 @@ STATES = (None, *Moment)
 
 def listing(**more: Any) -> Query:
     asked = {"state": None, "direction": None, "before": None, "limit": 20, "now": 1.0, **more}
-    return lambda c: records.list_tasks(c, **asked)
+    return lambda c: task_lists.list_tasks(c, **asked)
 
 
 def within(what: Within = OWN, before: Any = None, **more: Any) -> Query:
-    return lambda c: records.tasks_within(c, replace(what, **more), before, 20)
+    return lambda c: task_lists.tasks_within(c, replace(what, **more), before, 20)
 
 
 def nothing_found(connection: sqlite3.Connection) -> None:
@@ -87,13 +99,13 @@ QUESTIONS: dict[str, Query] = {
     "newest event": lambda c: task_events.cursor_of(c, a_task()),
     "old events": lambda c: task_events.trim(c, 9e9),
     "events of a forgotten one": lambda c: task_events.forget_events(c, "task-x"),
-    "tasks to offer": lambda c: records.waiting_tasks(c, 1.0, 10),
-    "next lease": records.next_lease_end,
-    "leases": records.leased_tasks,
-    "hops": lambda c: records.highest_hop(c, "holder", 1.0),
-    "waiting": lambda c: records.count_waiting(c, 1.0),
-    "clock set": lambda c: records.shift_leases(c, 1.0),
-    "clock ahead before": lambda c: records.cap_leases(c, 1.0),
+    "tasks to offer": lambda c: leases.waiting_tasks(c, 1.0, 10),
+    "next lease": leases.next_lease_end,
+    "leases": leases.leased_tasks,
+    "hops": lambda c: leases.highest_hop(c, "holder", 1.0),
+    "waiting": lambda c: leases.count_waiting(c, 1.0),
+    "clock set": lambda c: leases.shift_leases(c, 1.0),
+    "clock ahead before": lambda c: leases.cap_leases(c, 1.0),
     "open of a peer": lambda c: records.count_open(c, DID),
     "open with a peer": lambda c: records.open_tasks_with(c, DID),
     "asked of a peer": lambda c: records.has_open_sent(c, DID),
@@ -306,7 +318,7 @@ async def test_the_total_of_a_list_is_the_number_of_its_tasks(tables: Path) -> N
                             and context in (None, one.context_id) and state in (None, one.state)
                         ]  # fmt: skip
                         asked = replace(what, context_id=context, state=state)
-                        page, total = database.read(lambda c, a=asked: records.tasks_within(c, a, None, 500))
+                        page, total = database.read(lambda c, a=asked: task_lists.tasks_within(c, a, None, 500))
                         assert total == len(page) == len(wanted), asked
 
 

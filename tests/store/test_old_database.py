@@ -27,9 +27,10 @@ from mcp_a2a.protocol.model import (
     text_of,
 )
 from mcp_a2a.store.audit import audit
+from mcp_a2a.store.leases import leased_tasks
 from mcp_a2a.store.opening import open_database
 from mcp_a2a.store.push import untold_configs
-from mcp_a2a.store.records import find_task, leased_tasks
+from mcp_a2a.store.records import find_task
 from mcp_a2a.store.schema import MIGRATIONS, VERSION
 from tests.node.world import World, acquainted
 

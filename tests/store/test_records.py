@@ -17,15 +17,8 @@ from mcp_a2a.protocol.task.machine import Change
 from mcp_a2a.protocol.task.task import Task
 from mcp_a2a.store.database import Database
 from mcp_a2a.store.opening import open_database
-from mcp_a2a.store.records import (
-    Within,
-    get_task,
-    insert_task,
-    parse_position,
-    position_token,
-    save,
-    tasks_within,
-)
+from mcp_a2a.store.records import get_task, insert_task, save
+from mcp_a2a.store.task_lists import Within, parse_position, position_token, tasks_within
 
 WITHIN = Within("received", "caller:ann", "ann")
 

@@ -19,7 +19,7 @@ from mcp_a2a.protocol.moment import Moment
 from mcp_a2a.store import schema
 from mcp_a2a.store.journal import get_meta, set_meta
 from mcp_a2a.store.opening import NODE, Schema, open_database
-from mcp_a2a.store.records import list_tasks
+from mcp_a2a.store.task_lists import list_tasks
 
 STEP = "CREATE TABLE more(word TEXT); INSERT INTO more SELECT value FROM meta WHERE key='word'"
 

@@ -112,13 +112,13 @@ def _is_import_of(node: ast.AST, module: str, name: str) -> bool:
 
 
 def test_the_row_of_a_task_is_written_where_its_change_is_stored() -> None:
-    """And by migrations, and by the check of a database that is opened."""
+    """And by migrations, by the check of a database that is opened, and where leases are dated anew with the clock."""
     writing = {
         name
         for name in MODULES
         if re.search(r"(UPDATE|INSERT INTO|REPLACE INTO) tasks\b", (ROOT / name).read_text(), re.IGNORECASE)
     }
-    assert writing == {"store/records.py", "store/schema.py", "store/opening.py"}
+    assert writing == {"store/records.py", "store/leases.py", "store/schema.py", "store/opening.py"}
 
 
 def test_rows_are_written_through_their_change() -> None:
