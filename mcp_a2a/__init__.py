@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from mcp_a2a.app import open_node
     from mcp_a2a.config import Settings
     from mcp_a2a.errors import McpA2AError
-    from mcp_a2a.node.job import Chunk, Reject, TaskContext
+    from mcp_a2a.node.worker.job import Chunk, Reject, TaskContext
     from mcp_a2a.ports import NodeApi
     from mcp_a2a.protocol.model import (
         AgentCard,
@@ -67,13 +67,13 @@ __all__ = [
 
 _HOMES = {
     "Agent": "mcp_a2a.agent.definition",
-    "Chunk": "mcp_a2a.node.job",
+    "Chunk": "mcp_a2a.node.worker.job",
     "File": "mcp_a2a.agent.result",
     "McpA2AError": "mcp_a2a.errors",
     "NodeApi": "mcp_a2a.ports",
-    "Reject": "mcp_a2a.node.job",
+    "Reject": "mcp_a2a.node.worker.job",
     "Settings": "mcp_a2a.config",
-    "TaskContext": "mcp_a2a.node.job",
+    "TaskContext": "mcp_a2a.node.worker.job",
     "open_node": "mcp_a2a.app",
     "skill": "mcp_a2a.agent.registry",
 }

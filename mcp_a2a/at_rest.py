@@ -11,9 +11,9 @@ from contextlib import asynccontextmanager
 
 from mcp_a2a.config import Settings
 from mcp_a2a.node.api import LocalApi
-from mcp_a2a.node.parts import NodeParts
 from mcp_a2a.node.resting import NoRelays, NothingYet, RestingApi
 from mcp_a2a.node.running import rest_node
+from mcp_a2a.node.runtime.parts import NodeParts
 from mcp_a2a.protocol.model import AgentCard
 from mcp_a2a.protocol.names import memorable_name
 from mcp_a2a.store.keyfile import OwnDids, read_identity

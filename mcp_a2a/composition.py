@@ -27,12 +27,12 @@ from mcp_a2a.accepting import raise_open_files
 from mcp_a2a.config import Settings
 from mcp_a2a.front.frames import Frame, Kind
 from mcp_a2a.node.api import LocalApi
-from mcp_a2a.node.introduction import keep_card, kept_card
 from mcp_a2a.node.ipc.control import control_server
 from mcp_a2a.node.ipc.stand_in import StandIn
 from mcp_a2a.node.node import Node
-from mcp_a2a.node.parts import NodeParts
+from mcp_a2a.node.peers.introduction import keep_card, kept_card
 from mcp_a2a.node.running import run_node
+from mcp_a2a.node.runtime.parts import NodeParts
 from mcp_a2a.ports import AddressLookup, NodeApi
 from mcp_a2a.protocol.did import PeerId
 from mcp_a2a.protocol.identity import Identity

@@ -29,8 +29,8 @@ from mcp_a2a.api.relay import (
 )
 from mcp_a2a.errors import ConfigurationError, RemoteProtocolError
 from mcp_a2a.mailbox_ports import MailboxStore, RelayMember
-from mcp_a2a.node.handlers import LocalNode, answers
 from mcp_a2a.node.ipc.server import LocalServer, LocalService
+from mcp_a2a.node.runtime.handlers import LocalNode, answers
 from mcp_a2a.protocol.admission_secret import ADMISSION_SECRET_SIZE, admission_key
 from mcp_a2a.protocol.did import PeerId
 from mcp_a2a.protocol.relay_url import RelayUrl

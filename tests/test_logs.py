@@ -16,7 +16,7 @@ import logging
 try:
     raise ValueError("{HOSTILE}")
 except ValueError as error:
-    logging.getLogger("mcp_a2a.node.worker").exception("the skill failed on %s", "{HOSTILE}")
+    logging.getLogger("mcp_a2a.node.worker.worker").exception("the skill failed on %s", "{HOSTILE}")
     logging.getLogger("mcp_a2a.node").warning("refused a message: %s", error)
 """
 

@@ -14,7 +14,7 @@ from pydantic import JsonValue
 
 from mcp_a2a.api.agents import AgentDetail
 from mcp_a2a.api.news import EventView
-from mcp_a2a.node.worker import TaskEvent
+from mcp_a2a.node.worker.worker import TaskEvent
 from mcp_a2a.protocol.text import clean, preview
 from mcp_a2a.screen import put
 

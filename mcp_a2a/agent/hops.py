@@ -10,7 +10,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from mcp_a2a.node.kin import HOP
+from mcp_a2a.node.worker.kin import HOP
 
 _running: list[int] = []
 _own: list[str | None] = []

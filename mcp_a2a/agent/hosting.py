@@ -21,7 +21,7 @@ from mcp_a2a.errors import ConfigurationError, McpA2AError
 from mcp_a2a.front.signals import ending_signals
 from mcp_a2a.logs import clean_last_resort
 from mcp_a2a.loop import run, unwrapped
-from mcp_a2a.node.worker import Worker
+from mcp_a2a.node.worker.worker import Worker
 from mcp_a2a.secrecy import keep_memory_private
 from mcp_a2a.streams import open_standard_streams
 

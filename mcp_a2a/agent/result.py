@@ -14,7 +14,7 @@ from pydantic import JsonValue, ValidationError
 from pydantic_core import PydanticSerializationError, to_jsonable_python
 
 from mcp_a2a.api.files import FileArg
-from mcp_a2a.node.job import Outcome
+from mcp_a2a.node.worker.job import Outcome
 from mcp_a2a.protocol.model import Artifact, Message, Part
 from mcp_a2a.protocol.unicode import made_unicode, unicode_text
 

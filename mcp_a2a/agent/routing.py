@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from mcp_a2a.node.job import Handler, Outcome, TaskContext
+from mcp_a2a.node.worker.job import Handler, Outcome, TaskContext
 
 
 class Router:

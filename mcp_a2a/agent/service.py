@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from mcp_a2a.node.job import Handler
+from mcp_a2a.node.worker.job import Handler
 from mcp_a2a.protocol.model import AgentCapabilities, AgentCard, AgentExtension, AgentSkill
 
 MAX_SLUG = 64

@@ -34,7 +34,7 @@ from pydantic import (
 from pydantic_core import ErrorDetails
 
 from mcp_a2a.errors import ConfigurationError
-from mcp_a2a.node.job import TaskContext
+from mcp_a2a.node.worker.job import TaskContext
 from mcp_a2a.protocol.plain_words import place_of, plainly
 
 Function = Callable[..., object]  # type: ignore[explicit-any]  # a skill has any parameters

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from mcp_a2a.agent.service import Service
     from mcp_a2a.api.agents import AgentDetail
     from mcp_a2a.config import Settings
-    from mcp_a2a.node.command import CommandSkill
+    from mcp_a2a.node.worker.command import CommandSkill
     from mcp_a2a.protocol.model import AgentSkill
     from mcp_a2a.server.hosting import Served
     from mcp_a2a.server.listening import Listening
@@ -120,7 +120,7 @@ def run_command(
     """
     from mcp_a2a.agent.hosting import agent_settings
     from mcp_a2a.cli.serving import listening
-    from mcp_a2a.node.command import CommandSkill, Limits, cleaned_environment, find_command
+    from mcp_a2a.node.worker.command import CommandSkill, Limits, cleaned_environment, find_command
     from mcp_a2a.store.workroom import workroom
 
     if not command:

@@ -11,7 +11,7 @@ import typer
 
 from mcp_a2a.cli.options import UsageError
 from mcp_a2a.cli.session import session_of
-from mcp_a2a.node.beneath import write_new
+from mcp_a2a.node.files.beneath import write_new
 from mcp_a2a.own_command import own_command
 from mcp_a2a.protocol.naming import shown_name, why_not_called
 

@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
-from mcp_a2a.node.a2a_tasks import A2ATasks
-from mcp_a2a.node.agents import Agents
-from mcp_a2a.node.discovery import Discovery
-from mcp_a2a.node.entrance import Entrance
-from mcp_a2a.node.forgetting import Forgetting
-from mcp_a2a.node.handlers import LocalNode
-from mcp_a2a.node.inviting import Inviting
-from mcp_a2a.node.known_agents import KnownAgents
-from mcp_a2a.node.leasing import Leasing
-from mcp_a2a.node.membership import Membership
+from mcp_a2a.node.agents.discovery import Discovery
+from mcp_a2a.node.agents.known_agents import KnownAgents
+from mcp_a2a.node.agents.own_agent import OwnAgent
+from mcp_a2a.node.agents.patience import Patience
+from mcp_a2a.node.agents.questions import Agents
+from mcp_a2a.node.agents.reach import Reach
+from mcp_a2a.node.agents.search import Search
+from mcp_a2a.node.agents.selection import Selector
+from mcp_a2a.node.networks.entrance import Entrance
+from mcp_a2a.node.networks.inviting import Inviting
+from mcp_a2a.node.networks.membership import Membership
+from mcp_a2a.node.networks.renewal import Renewal
 from mcp_a2a.node.node import Node
-from mcp_a2a.node.own_agent import OwnAgent
-from mcp_a2a.node.own_tasks import OwnTasks
-from mcp_a2a.node.patience import Patience
-from mcp_a2a.node.reach import Reach
-from mcp_a2a.node.renewal import Renewal
-from mcp_a2a.node.search import Search
-from mcp_a2a.node.selection import Selector
-from mcp_a2a.node.shown_tasks import ShownTasks
-from mcp_a2a.node.tasks import Tasks
-from mcp_a2a.node.trust_decisions import TrustDecisions
+from mcp_a2a.node.runtime.handlers import LocalNode
+from mcp_a2a.node.tasks.a2a_tasks import A2ATasks
+from mcp_a2a.node.tasks.forgetting import Forgetting
+from mcp_a2a.node.tasks.leasing import Leasing
+from mcp_a2a.node.tasks.own_tasks import OwnTasks
+from mcp_a2a.node.tasks.questions import Tasks
+from mcp_a2a.node.tasks.shown_tasks import ShownTasks
+from mcp_a2a.node.tasks.trust_decisions import TrustDecisions
 
 
 class LocalApi(LocalNode):

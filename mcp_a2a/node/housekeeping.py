@@ -11,15 +11,15 @@ from functools import partial
 import anyio
 
 from mcp_a2a.errors import McpA2AError
-from mcp_a2a.node.clocks import Clocks
-from mcp_a2a.node.contact_requests import HELD_SECONDS
-from mcp_a2a.node.context import Context
-from mcp_a2a.node.directory import Directory
-from mcp_a2a.node.files import Files
-from mcp_a2a.node.introduction import Introduction
-from mcp_a2a.node.networks import Networks
-from mcp_a2a.node.publishing import Publishing
-from mcp_a2a.node.receive import FORGOTTEN
+from mcp_a2a.node.files.files import Files
+from mcp_a2a.node.networks.networks import Networks
+from mcp_a2a.node.networks.publishing import Publishing
+from mcp_a2a.node.peers.directory import Directory
+from mcp_a2a.node.peers.introduction import Introduction
+from mcp_a2a.node.runtime.clocks import Clocks
+from mcp_a2a.node.runtime.context import Context
+from mcp_a2a.node.tasks.contact_requests import HELD_SECONDS
+from mcp_a2a.node.tasks.receive import FORGOTTEN
 from mcp_a2a.protocol.aging import Mark
 from mcp_a2a.protocol.bundle import KEEP_SECRET_SECONDS, KeyRing
 from mcp_a2a.protocol.replay import MAX_CLOCK_SKEW_SECONDS, MAX_LIFETIME_SECONDS, Forgotten

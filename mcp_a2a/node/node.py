@@ -12,39 +12,39 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 import anyio
 
-from mcp_a2a.node.agent_views import AgentViews
-from mcp_a2a.node.attaching import Attaching
-from mcp_a2a.node.choosing import Choosing
+from mcp_a2a.node.agents.agent_views import AgentViews
 from mcp_a2a.node.clock_watch import ClockWatch
-from mcp_a2a.node.consent import ConsentBook
-from mcp_a2a.node.context import Context
+from mcp_a2a.node.delivery.inquiry import Inquiry
 from mcp_a2a.node.delivery.outbox import Outbox
-from mcp_a2a.node.dialer import Dialer
-from mcp_a2a.node.directory import Directory, Peer
-from mcp_a2a.node.events import Events
-from mcp_a2a.node.files import Files
+from mcp_a2a.node.delivery.settlement import Settlement
+from mcp_a2a.node.delivery.web_courier import WebCourier
+from mcp_a2a.node.files.attaching import Attaching
+from mcp_a2a.node.files.files import Files
 from mcp_a2a.node.housekeeping import Housekeeping
-from mcp_a2a.node.inbox import Inbox
-from mcp_a2a.node.inquiry import Inquiry
-from mcp_a2a.node.intake import Intake
-from mcp_a2a.node.introduction import Introduction
-from mcp_a2a.node.listings import Listings
-from mcp_a2a.node.lookups import Lookups
 from mcp_a2a.node.moves import Moves
-from mcp_a2a.node.networks import Networks
-from mcp_a2a.node.news import News
-from mcp_a2a.node.parts import NodeParts
-from mcp_a2a.node.publishing import Publishing
-from mcp_a2a.node.pushes import Pushes
-from mcp_a2a.node.quota import TaskQuota
-from mcp_a2a.node.sending import Sending
-from mcp_a2a.node.settlement import Settlement
-from mcp_a2a.node.trust import TrustBook
-from mcp_a2a.node.twins import Twins
-from mcp_a2a.node.ways import Ways
-from mcp_a2a.node.web_book import WebBook
-from mcp_a2a.node.web_courier import WebCourier
-from mcp_a2a.node.web_sending import WebSending
+from mcp_a2a.node.networks.listings import Listings
+from mcp_a2a.node.networks.networks import Networks
+from mcp_a2a.node.networks.publishing import Publishing
+from mcp_a2a.node.peers.consent import ConsentBook
+from mcp_a2a.node.peers.dialer import Dialer
+from mcp_a2a.node.peers.directory import Directory, Peer
+from mcp_a2a.node.peers.introduction import Introduction
+from mcp_a2a.node.peers.lookups import Lookups
+from mcp_a2a.node.peers.trust import TrustBook
+from mcp_a2a.node.peers.twins import Twins
+from mcp_a2a.node.peers.ways import Ways
+from mcp_a2a.node.peers.web_book import WebBook
+from mcp_a2a.node.runtime.context import Context
+from mcp_a2a.node.runtime.parts import NodeParts
+from mcp_a2a.node.tasks.choosing import Choosing
+from mcp_a2a.node.tasks.events import Events
+from mcp_a2a.node.tasks.inbox import Inbox
+from mcp_a2a.node.tasks.intake import Intake
+from mcp_a2a.node.tasks.news import News
+from mcp_a2a.node.tasks.pushes import Pushes
+from mcp_a2a.node.tasks.quota import TaskQuota
+from mcp_a2a.node.tasks.sending import Sending
+from mcp_a2a.node.tasks.web_sending import WebSending
 from mcp_a2a.ports import Credentials, Link, Sighting
 from mcp_a2a.protocol.bundle import KeyRing
 from mcp_a2a.protocol.control import Answer

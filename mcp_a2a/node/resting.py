@@ -16,8 +16,8 @@ from mcp_a2a.api.agents import DiscoverRequest, DiscoverView, PeersRequest, Peer
 from mcp_a2a.api.networks import NetworksRequest, NetworksView
 from mcp_a2a.api.tasks import GetTaskRequest, ListTasksRequest, TaskPage
 from mcp_a2a.errors import RelayError, TaskNotFoundError
-from mcp_a2a.node.handlers import LocalNode, answers
-from mcp_a2a.node.network_views import network_view
+from mcp_a2a.node.networks.network_views import network_view
+from mcp_a2a.node.runtime.handlers import LocalNode, answers
 from mcp_a2a.relay_ports import Relays
 from mcp_a2a.store.journal import pending_outbox
 

@@ -13,12 +13,12 @@ import anyio
 from anyio.abc import TaskGroup
 
 from mcp_a2a.errors import ProtocolError
-from mcp_a2a.node.clocks import Clocks
-from mcp_a2a.node.context import Changes, Context, first_number
 from mcp_a2a.node.housekeeping import KEEP_SECONDS, MARK, RING, turn
 from mcp_a2a.node.node import Node
-from mcp_a2a.node.parts import NodeParts
-from mcp_a2a.node.receive import FORGOTTEN
+from mcp_a2a.node.runtime.clocks import Clocks
+from mcp_a2a.node.runtime.context import Changes, Context, first_number
+from mcp_a2a.node.runtime.parts import NodeParts
+from mcp_a2a.node.tasks.receive import FORGOTTEN
 from mcp_a2a.protocol.aging import Mark
 from mcp_a2a.protocol.bundle import KeyRing
 from mcp_a2a.protocol.payload import MAX_TIME

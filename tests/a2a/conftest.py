@@ -17,7 +17,7 @@ from mcp_a2a.agent.hosting import agent_settings
 from mcp_a2a.app import open_node
 from mcp_a2a.config import Settings
 from mcp_a2a.node.ipc.owner import SharedNode
-from mcp_a2a.node.worker import Worker
+from mcp_a2a.node.worker.worker import Worker
 from mcp_a2a.server.address import Listen
 from mcp_a2a.server.http import serve_http
 from mcp_a2a.store.callers import CallerFolder

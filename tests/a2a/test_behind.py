@@ -20,7 +20,7 @@ from mcp_a2a.app import open_node
 from mcp_a2a.config import Settings
 from mcp_a2a.errors import CardError
 from mcp_a2a.node.ipc.owner import SharedNode
-from mcp_a2a.node.worker import Worker
+from mcp_a2a.node.worker.worker import Worker
 from mcp_a2a.web_ports import Range
 from tests.a2a.bindings import Binding, Failed, said
 from tests.a2a.conftest import Served, behaving, serving

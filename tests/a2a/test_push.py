@@ -35,8 +35,8 @@ from mcp_a2a.errors import (
     QueueFullError,
     StorageFullError,
 )
-from mcp_a2a.node import pushes
 from mcp_a2a.node.housekeeping import KEEP_SECONDS
+from mcp_a2a.node.tasks import pushes
 from mcp_a2a.protocol.backoff import NONE, Backoff
 from mcp_a2a.protocol.model import AuthenticationInfo, TaskPushNotificationConfig
 from mcp_a2a.protocol.state import is_terminal

@@ -11,7 +11,7 @@ import pytest
 
 from mcp_a2a.agent.console import console
 from mcp_a2a.agent.reporting import LINES, Reporter
-from mcp_a2a.node.worker import TaskEvent
+from mcp_a2a.node.worker.worker import TaskEvent
 from tests.agent.jobs import task_of
 from tests.node.world import World
 

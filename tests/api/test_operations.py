@@ -25,25 +25,25 @@ from mcp_a2a.api.operations import OPERATIONS, operations_of
 from mcp_a2a.api.request import Request, answer_of
 from mcp_a2a.api.tasks import GetTaskRequest, ReplyRequest, SendTaskBySkillRequest, SendTaskRequest, TaskView
 from mcp_a2a.api.view import AgentRef, View
-from mcp_a2a.node.a2a_tasks import A2ATasks
-from mcp_a2a.node.agents import Agents
-from mcp_a2a.node.discovery import Discovery
-from mcp_a2a.node.entrance import Entrance
-from mcp_a2a.node.forgetting import Forgetting
-from mcp_a2a.node.handlers import MARK, LocalNode, answers, handlers_of
-from mcp_a2a.node.inviting import Inviting
+from mcp_a2a.node.agents.discovery import Discovery
+from mcp_a2a.node.agents.known_agents import KnownAgents
+from mcp_a2a.node.agents.own_agent import OwnAgent
+from mcp_a2a.node.agents.questions import Agents
+from mcp_a2a.node.agents.reach import Reach
 from mcp_a2a.node.ipc.caller import NO_CALLER, PREPARED, Caller, LentNode
 from mcp_a2a.node.ipc.stream import set_fields
-from mcp_a2a.node.known_agents import KnownAgents
-from mcp_a2a.node.leasing import Leasing
-from mcp_a2a.node.membership import Membership
-from mcp_a2a.node.news import News
-from mcp_a2a.node.own_agent import OwnAgent
-from mcp_a2a.node.reach import Reach
-from mcp_a2a.node.renewal import Renewal
+from mcp_a2a.node.networks.entrance import Entrance
+from mcp_a2a.node.networks.inviting import Inviting
+from mcp_a2a.node.networks.membership import Membership
+from mcp_a2a.node.networks.renewal import Renewal
 from mcp_a2a.node.resting import NothingYet, RestingApi
-from mcp_a2a.node.tasks import Tasks
-from mcp_a2a.node.trust_decisions import TrustDecisions
+from mcp_a2a.node.runtime.handlers import MARK, LocalNode, answers, handlers_of
+from mcp_a2a.node.tasks.a2a_tasks import A2ATasks
+from mcp_a2a.node.tasks.forgetting import Forgetting
+from mcp_a2a.node.tasks.leasing import Leasing
+from mcp_a2a.node.tasks.news import News
+from mcp_a2a.node.tasks.questions import Tasks
+from mcp_a2a.node.tasks.trust_decisions import TrustDecisions
 from mcp_a2a.protocol.model import Message, Part, Role
 from mcp_a2a.relay_operator import Operator
 

@@ -23,7 +23,7 @@ from mcp_a2a.api.networks import InviteRequest, JoinRequest
 from mcp_a2a.api.tasks import GetTaskRequest, SendTaskRequest
 from mcp_a2a.app import open_node
 from mcp_a2a.config import Settings
-from mcp_a2a.node.context import delivery_of
+from mcp_a2a.node.runtime.context import delivery_of
 from mcp_a2a.protocol.model import Delivery
 from tests.e2e.command import answer, environment
 from tests.node.world import Person, World

@@ -15,11 +15,11 @@ from mcp_a2a import Agent, Chunk, File, Part, TaskContext
 from mcp_a2a.agent.result import outcome_of
 from mcp_a2a.api.files import SaveFilesRequest
 from mcp_a2a.errors import FileError
-from mcp_a2a.node import command
-from mcp_a2a.node.command import CommandSkill, Limits
-from mcp_a2a.node.job import Handler
-from mcp_a2a.node.received import ReceivedFile
-from mcp_a2a.node.worker import Worker
+from mcp_a2a.node.files.received import ReceivedFile
+from mcp_a2a.node.worker import command
+from mcp_a2a.node.worker.command import CommandSkill, Limits
+from mcp_a2a.node.worker.job import Handler
+from mcp_a2a.node.worker.worker import Worker
 from mcp_a2a.protocol.moment import Moment
 from mcp_a2a.store.workroom import Workroom
 from tests.files.scenes import MIB, sha256, some_file, task

@@ -12,8 +12,8 @@ from mcp_a2a.api.files import Attachments, FileArg
 from mcp_a2a.api.tasks import SendTaskRequest
 from mcp_a2a.api.view import Consent
 from mcp_a2a.errors import FileError
-from mcp_a2a.node import attaching as attaching_module
-from mcp_a2a.node.attaching import Attaching
+from mcp_a2a.node.files import attaching as attaching_module
+from mcp_a2a.node.files.attaching import Attaching
 from mcp_a2a.node.ipc.caller import Caller
 from mcp_a2a.protocol.blob import MAX_INLINE_SIZE, BlobRef
 from mcp_a2a.protocol.model import Part

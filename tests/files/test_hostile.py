@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from mcp_a2a.api.tasks import GetTaskRequest
-from mcp_a2a.node import pieces
+from mcp_a2a.node.files import pieces
 from mcp_a2a.ports import Link
 from mcp_a2a.protocol.blob import CHUNK_SIZE, PIECE_CHUNKS, BlobRef, FileSealer, piece_id
 from mcp_a2a.protocol.control import Delivered, Held, Refused

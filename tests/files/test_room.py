@@ -15,8 +15,9 @@ from mcp_a2a.api.files import FileArg, SaveFilesRequest
 from mcp_a2a.api.inbox import AnswerRequest
 from mcp_a2a.api.tasks import GetTaskRequest, TaskView
 from mcp_a2a.errors import FilesWaitError, SystemLimitError, UnsendableError
-from mcp_a2a.node import attaching, pieces, receipts
-from mcp_a2a.node.job import is_unsendable
+from mcp_a2a.node.files import attaching, pieces
+from mcp_a2a.node.tasks import receipts
+from mcp_a2a.node.worker.job import is_unsendable
 from mcp_a2a.protocol import blob
 from mcp_a2a.protocol.blob import PIECE_SIZE
 from mcp_a2a.protocol.model import Artifact, ArtifactChunk, Part

@@ -15,7 +15,8 @@ from mcp_a2a.api.files import FileArg, SaveFilesRequest
 from mcp_a2a.api.inbox import AnswerRequest
 from mcp_a2a.api.tasks import CancelRequest, GetTaskRequest, ReplyRequest
 from mcp_a2a.errors import FileError
-from mcp_a2a.node import letters, pieces
+from mcp_a2a.node.delivery import letters
+from mcp_a2a.node.files import pieces
 from mcp_a2a.protocol.model import Artifact, ArtifactChunk, Delivery, Part
 from mcp_a2a.protocol.moment import Moment
 from mcp_a2a.store.records import forget_finished, note_finished

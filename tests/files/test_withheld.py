@@ -21,10 +21,10 @@ from cryptography.hazmat.primitives.serialization import pkcs12
 
 from mcp_a2a.api.files import Attachments, FileArg, SaveFilesRequest
 from mcp_a2a.errors import FileError
-from mcp_a2a.node import attaching as attaching_module
-from mcp_a2a.node.attaching import Attaching
-from mcp_a2a.node.beneath import open_resolved
-from mcp_a2a.node.withheld import CheckedFile, check_name
+from mcp_a2a.node.files import attaching as attaching_module
+from mcp_a2a.node.files.attaching import Attaching
+from mcp_a2a.node.files.beneath import open_resolved
+from mcp_a2a.node.files.withheld import CheckedFile, check_name
 from mcp_a2a.protocol.blob import CHUNK_SIZE, MAX_INLINE_SIZE
 from mcp_a2a.protocol.ticket import PREFIX
 from mcp_a2a.store.keyfile import KEY_FILE, load_identity

@@ -15,7 +15,7 @@ import pytest
 
 from mcp_a2a.api.inbox import AnswerRequest, CheckInboxRequest
 from mcp_a2a.api.tasks import GetTaskRequest, SendTaskRequest
-from mcp_a2a.node.settlement import Settlement
+from mcp_a2a.node.delivery.settlement import Settlement
 from mcp_a2a.protocol.advert import Advert
 from mcp_a2a.protocol.backoff import Backoff
 from mcp_a2a.protocol.bundle import KeyBundle, KeyRing
@@ -151,7 +151,7 @@ async def nothing_waits(*people: Person) -> None:
 
 def hurry(patch: pytest.MonkeyPatch) -> None:
     """Nobody waits long for another try."""
-    patch.setattr("mcp_a2a.node.dialer.pause_after", lambda *_: 0.02)
+    patch.setattr("mcp_a2a.node.peers.dialer.pause_after", lambda *_: 0.02)
     soon = Backoff(0.02, 0.02, jitter=0.0)
     set_patience(patch, retry=soon, put_off=soon, dial=soon, away=soon, elsewhere=Backoff(0.1, 0.1))
     set_patience(patch, answer=0.3, longest=0.1, held=0.1, held_relayed=0.1)

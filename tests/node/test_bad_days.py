@@ -17,8 +17,8 @@ from typing_extensions import override
 from mcp_a2a.api.agents import SetTrustRequest
 from mcp_a2a.api.inbox import AnswerRequest, CheckInboxRequest, InboxItem
 from mcp_a2a.api.tasks import CancelRequest, GetTaskRequest, ListTasksRequest, SendTaskRequest
-from mcp_a2a.node import dialer
-from mcp_a2a.node.context import delivery_of, pause_after
+from mcp_a2a.node.peers import dialer
+from mcp_a2a.node.runtime.context import delivery_of, pause_after
 from mcp_a2a.protocol.backoff import Backoff
 from mcp_a2a.protocol.did import PeerId
 from mcp_a2a.protocol.model import Delivery
@@ -40,7 +40,7 @@ def world(tmp_path: Path) -> World:
 def _brisk(monkeypatch: pytest.MonkeyPatch) -> None:
     """Retries in hundredths of seconds: what is tried again is what counts here, not how late."""
     soon = Backoff(0.01, 0.05)
-    monkeypatch.setattr("mcp_a2a.node.dialer.RETRY", soon)
+    monkeypatch.setattr("mcp_a2a.node.peers.dialer.RETRY", soon)
     set_patience(monkeypatch, retry=soon, put_off=soon, dial=soon, away=soon, answer=1.0)
 
 
@@ -162,7 +162,7 @@ async def test_a_peer_that_was_out_of_reach_for_long_is_found_again_when_the_net
 async def test_a_task_for_a_peer_that_was_forgotten_meanwhile_still_arrives(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mcp_a2a.node.directory.MAX_PEERS", 3)
+    monkeypatch.setattr("mcp_a2a.node.peers.directory.MAX_PEERS", 3)
     world.own.clear()
     async with world.person("alice") as alice:
         async with world.person("bob", accept="anyone") as bob:
@@ -188,7 +188,7 @@ async def test_an_agent_that_closes_every_link_at_once_is_tried_ever_less_often(
             pauses["outbox"].append(failures)
             return 0.0
 
-    monkeypatch.setattr("mcp_a2a.node.dialer.pause_after", lambda count, _=0.0: pauses["dialer"].append(count) or 0.0)
+    monkeypatch.setattr(dialer, "pause_after", lambda count, _=0.0: pauses["dialer"].append(count) or 0.0)
     set_patience(monkeypatch, dial=Noted())
     async with world.person("alice") as alice, world.person("bob") as bob:
         await acquainted(alice, bob)

@@ -21,7 +21,7 @@ from mcp_a2a.api.tasks import (
     TaskView,
 )
 from mcp_a2a.errors import NotAwaitingReplyError
-from mcp_a2a.node.directory import Peer
+from mcp_a2a.node.peers.directory import Peer
 from mcp_a2a.ports import Link
 from mcp_a2a.protocol.model import Delivery, TaskState
 from mcp_a2a.protocol.moment import Moment
@@ -44,7 +44,7 @@ def world(tmp_path: Path) -> World:
 @pytest.fixture
 def refusing(monkeypatch: pytest.MonkeyPatch) -> None:
     """No agent keeps a message of a stranger for its owner: it refuses it for good."""
-    monkeypatch.setattr("mcp_a2a.node.contact_requests.MAX_HELD_EACH", 0)
+    monkeypatch.setattr("mcp_a2a.node.tasks.contact_requests.MAX_HELD_EACH", 0)
 
 
 @dataclass

@@ -17,8 +17,8 @@ from mcp_a2a.api.inbox import AnswerRequest, CheckInboxRequest
 from mcp_a2a.api.tasks import GetTaskRequest, SendTaskRequest, TaskView
 from mcp_a2a.errors import PeerNotFoundError, TaskNotFoundError
 from mcp_a2a.node import housekeeping as housekeeping_module
-from mcp_a2a.node import patience
-from mcp_a2a.node.clocks import Clocks
+from mcp_a2a.node.agents import patience
+from mcp_a2a.node.runtime.clocks import Clocks
 from mcp_a2a.ports import Link
 from mcp_a2a.protocol.backoff import Backoff
 from mcp_a2a.protocol.control import Delivered, Refused

@@ -13,9 +13,9 @@ import anyio
 import pytest
 
 from mcp_a2a.errors import ConfigurationError
-from mcp_a2a.node.command import CommandSkill, Limits, cleaned_environment, find_command
-from mcp_a2a.node.job import Crashed, Outcome
-from mcp_a2a.node.kin import session_members
+from mcp_a2a.node.worker.command import CommandSkill, Limits, cleaned_environment, find_command
+from mcp_a2a.node.worker.job import Crashed, Outcome
+from mcp_a2a.node.worker.kin import session_members
 from mcp_a2a.store.workroom import Workroom
 from tests.agent.jobs import gone, task_of
 

@@ -24,7 +24,7 @@ from mcp_a2a.errors import (
     PeerNotFoundError,
     StorageFullError,
 )
-from mcp_a2a.node.consent import DECLINED_SECONDS
+from mcp_a2a.node.peers.consent import DECLINED_SECONDS
 from mcp_a2a.protocol.model import Delivery, Message, Part, Role
 from mcp_a2a.protocol.web_url import shown_url
 from mcp_a2a.web_ports import WebSighting

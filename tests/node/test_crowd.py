@@ -17,8 +17,8 @@ from typing_extensions import override
 
 from mcp_a2a.accepting import raise_open_files
 from mcp_a2a.node.node import Node
-from mcp_a2a.node.parts import NodeParts
 from mcp_a2a.node.running import run_node
+from mcp_a2a.node.runtime.parts import NodeParts
 from mcp_a2a.ports import Sighting
 from mcp_a2a.protocol.identity import Identity
 from mcp_a2a.protocol.paths import DirectAddr
@@ -112,7 +112,7 @@ async def test_a_peer_is_greeted_with_the_advert_that_was_signed_before(tmp_path
 async def test_machines_that_do_not_answer_keep_no_other_from_being_dialled(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mcp_a2a.node.dialer.TURN_SECONDS", 0.1)
+    monkeypatch.setattr("mcp_a2a.node.peers.dialer.TURN_SECONDS", 0.1)
     own = frozenset(str(identity(number).peer_id) for number in range(2))
     with ExitStack() as stack:
         silent = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(40)]

@@ -26,7 +26,7 @@ from mcp_a2a.errors import (
     SelfSendError,
     StorageFullError,
 )
-from mcp_a2a.node.directory import Peer
+from mcp_a2a.node.peers.directory import Peer
 from mcp_a2a.ports import Link
 from mcp_a2a.protocol.model import AgentSkill, Delivery
 from mcp_a2a.protocol.moment import Moment

@@ -31,10 +31,10 @@ from mcp_a2a.errors import (
     TaskNotFoundError,
     TransitionError,
 )
-from mcp_a2a.node import receive
-from mcp_a2a.node.document import document
-from mcp_a2a.node.job import Chunk, Outcome, Reject, TaskContext
-from mcp_a2a.node.worker import Worker
+from mcp_a2a.node.tasks import receive
+from mcp_a2a.node.tasks.document import document
+from mcp_a2a.node.worker.job import Chunk, Outcome, Reject, TaskContext
+from mcp_a2a.node.worker.worker import Worker
 from mcp_a2a.protocol.model import (
     Artifact,
     ArtifactChunk,

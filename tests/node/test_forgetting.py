@@ -155,7 +155,7 @@ async def test_an_age_takes_what_ended_before_it_and_nothing_else(pair: Pair, tm
 async def test_many_tasks_are_forgotten_a_few_at_a_time(
     pair: Pair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mcp_a2a.node.forgetting.BATCH", 2)
+    monkeypatch.setattr("mcp_a2a.node.tasks.forgetting.BATCH", 2)
     _, alice, _ = pair
     tasks = [await finished(pair, tmp_path, f"number {number}") for number in range(3)]
     first = await alice.api.call(ForgetRequest(older_than_seconds=0))

@@ -15,9 +15,9 @@ import pytest
 from mcp_a2a.api.agents import AddPeerRequest, DiscoverRequest, GetAgentRequest
 from mcp_a2a.api.inbox import AnswerRequest, CheckInboxRequest
 from mcp_a2a.api.tasks import CancelRequest, GetTaskRequest, ReplyRequest, SendTaskRequest, TaskView
-from mcp_a2a.node import pieces
 from mcp_a2a.node.delivery.model import Fault, Send
 from mcp_a2a.node.delivery.sealed import SealedCourier
+from mcp_a2a.node.files import pieces
 from mcp_a2a.protocol.backoff import Backoff
 from mcp_a2a.protocol.did import PeerId
 from mcp_a2a.protocol.model import Artifact, ArtifactChunk, Part, TaskState
@@ -41,9 +41,9 @@ def world(tmp_path: Path) -> World:
 def _brisk(monkeypatch: pytest.MonkeyPatch) -> None:
     """Attempts in hundredths of seconds: that there are some is what counts here, not how late."""
     soon = Backoff(0.01)
-    monkeypatch.setattr("mcp_a2a.node.dialer.RETRY", soon)
+    monkeypatch.setattr("mcp_a2a.node.peers.dialer.RETRY", soon)
     set_patience(monkeypatch, retry=soon, put_off=soon, dial=soon, away=Backoff(0.01, 0.05))
-    monkeypatch.setattr("mcp_a2a.node.dialer.SEEK_PAUSE_SECONDS", 0.0)
+    monkeypatch.setattr("mcp_a2a.node.peers.dialer.SEEK_PAUSE_SECONDS", 0.0)
 
 
 async def added(alice: Person, bob: Person) -> None:
@@ -173,7 +173,7 @@ async def test_a_look_at_a_task_dials_its_agent_at_once(world: World, monkeypatc
             await until(lambda: text_of(alice, sent.task_id) == "first")
             sent = await send(alice)
             task_id = await leased(bob)
-        monkeypatch.setattr("mcp_a2a.node.dialer.pause_after", lambda *_: 3600.0)
+        monkeypatch.setattr("mcp_a2a.node.peers.dialer.pause_after", lambda *_: 3600.0)
         await until(lambda: failures(alice, bob) > 1)
         async with world.person("bob") as bob:
             await answered(bob, task_id)
@@ -584,7 +584,7 @@ async def test_of_two_machines_with_one_key_each_gets_the_answers_to_what_it_ask
 async def test_a_key_that_runs_twice_is_told_to_both_copies_and_a_restart_is_no_copy(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mcp_a2a.node.twins.SURE_SECONDS", 0.2)
+    monkeypatch.setattr("mcp_a2a.node.peers.twins.SURE_SECONDS", 0.2)
     async with world.person("bob") as bob:
         for _ in range(2):
             async with world.person("alice") as alice:

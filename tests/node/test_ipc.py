@@ -18,11 +18,11 @@ from mcp_a2a.api.operations import operations_of
 from mcp_a2a.api.request import Request
 from mcp_a2a.api.view import View
 from mcp_a2a.errors import TYPED, ConfigurationError, McpA2AError, NodeSilentError, TaskNotFoundError
-from mcp_a2a.node.handlers import LocalNode, answers
 from mcp_a2a.node.ipc.client import connect_control
 from mcp_a2a.node.ipc.glance import NoGlanceError, PlainClient, plain_client
 from mcp_a2a.node.ipc.server import LocalServer, LocalService
 from mcp_a2a.node.ipc.wire import error_fields, raised
+from mcp_a2a.node.runtime.handlers import LocalNode, answers
 
 
 class DoubleView(View):

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from mcp_a2a.node.command import CommandSkill, Limits
-from mcp_a2a.node.kin import HOP, RUN, TASK, end_workers_on, relatives
+from mcp_a2a.node.worker.command import CommandSkill, Limits
+from mcp_a2a.node.worker.kin import HOP, RUN, TASK, end_workers_on, relatives
 from mcp_a2a.store.workroom import Workroom, sweep_rooms, workroom
 from tests.agent.jobs import gone, task_of
 
@@ -25,7 +25,7 @@ OWNER = textwrap.dedent(
     """
     import os, signal, sys, anyio
     from pathlib import Path
-    from mcp_a2a.node.process import run_child
+    from mcp_a2a.node.worker.process import run_child
     from mcp_a2a.store.workroom import Workroom
 
     async def main(home, script):
@@ -157,7 +157,7 @@ def test_a_sweep_follows_no_link_out_of_the_folder(tmp_path: Path) -> None:
     assert precious.is_dir()
 
 
-ASKS = "from mcp_a2a.node.kin import hop_of_ancestors; print(hop_of_ancestors())"
+ASKS = "from mcp_a2a.node.worker.kin import hop_of_ancestors; print(hop_of_ancestors())"
 
 
 @pytest.mark.parametrize(

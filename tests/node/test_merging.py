@@ -7,7 +7,7 @@ from dataclasses import replace as changed
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mcp_a2a.node.merging import MAX_MERGED_CHUNKS, merge_updates
+from mcp_a2a.node.delivery.merging import MAX_MERGED_CHUNKS, merge_updates
 from mcp_a2a.protocol.blob import MAX_FILES, BlobRef, refs_untrusted
 from mcp_a2a.protocol.model import Artifact, ArtifactChunk, Part, TaskState, TaskStatus
 from mcp_a2a.protocol.payload import Payload, UpdateBody

@@ -11,8 +11,8 @@ from mcp_a2a.api.agents import SetTrustRequest
 from mcp_a2a.api.inbox import AnswerRequest, CheckInboxRequest
 from mcp_a2a.api.news import EventView, NewsRequest, NewsView
 from mcp_a2a.api.tasks import ReplyRequest, SendTaskRequest
-from mcp_a2a.node.contact_requests import HELD_SECONDS
-from mcp_a2a.node.news import MAX_EVENTS
+from mcp_a2a.node.tasks.contact_requests import HELD_SECONDS
+from mcp_a2a.node.tasks.news import MAX_EVENTS
 from tests.node.outsider import outsider, task_letter
 from tests.node.world import Person, World, acquainted
 

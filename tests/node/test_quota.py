@@ -8,7 +8,7 @@ import pytest
 
 from mcp_a2a.api.agents import SetTrustRequest
 from mcp_a2a.api.inbox import CheckInboxRequest
-from mcp_a2a.node.quota import KNOWN, TaskQuota
+from mcp_a2a.node.tasks.quota import KNOWN, TaskQuota
 from mcp_a2a.protocol.control import Delivered, Refused
 from tests.node.outsider import outsider, task_letter
 from tests.node.world import World

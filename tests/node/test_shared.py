@@ -37,7 +37,7 @@ from mcp_a2a.errors import (
     TooLargeError,
 )
 from mcp_a2a.front.calls import call_age
-from mcp_a2a.node import patience
+from mcp_a2a.node.agents import patience
 from mcp_a2a.node.ipc import client
 from mcp_a2a.node.ipc import owner as shared
 from mcp_a2a.node.ipc.owner import SharedNode, share

@@ -14,7 +14,7 @@ from mcp_a2a.api.agents import AddPeerRequest, DiscoverRequest, GetAgentRequest,
 from mcp_a2a.api.inbox import AnswerRequest, CheckInboxRequest
 from mcp_a2a.api.tasks import GetTaskRequest, ListTasksRequest, ReplyRequest, SendTaskRequest
 from mcp_a2a.errors import AmbiguousNameError, KeyChangedError
-from mcp_a2a.node.receive import FORGOTTEN
+from mcp_a2a.node.tasks.receive import FORGOTTEN
 from mcp_a2a.protocol.control import Answer, Held, Refused
 from mcp_a2a.protocol.model import Delivery
 from mcp_a2a.protocol.moment import Moment
@@ -267,7 +267,7 @@ async def test_a_block_holds_when_what_is_remembered_of_the_peer_is_damaged(worl
 async def test_an_agent_that_never_describes_itself_can_be_added_and_is_not_waited_for_for_ever(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mcp_a2a.node.known_agents.DESCRIBE_SECONDS", 0.05)
+    monkeypatch.setattr("mcp_a2a.node.agents.known_agents.DESCRIBE_SECONDS", 0.05)
     async with world.person("alice") as alice, outsider(world.network, "silent") as silent:
         with anyio.fail_after(30):
             added = await alice.api.call(AddPeerRequest(address="silent.memory:7301"))
@@ -334,7 +334,7 @@ async def test_what_a_person_lets_in_is_let_in_also_beyond_the_limit_of_open_tas
     async with world.person("bob") as bob, outsider(world.network, "stranger") as stranger:
         for number in range(3):
             await ask(stranger, bob, str(number))
-        monkeypatch.setattr("mcp_a2a.node.receive.MAX_OPEN", 2)
+        monkeypatch.setattr("mcp_a2a.node.tasks.receive.MAX_OPEN", 2)
         decision = await bob.api.call(SetTrustRequest(agent=stranger.did, level="trusted"))
         assert decision.released == 3
         inbox = await bob.api.call(CheckInboxRequest())

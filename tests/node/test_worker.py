@@ -20,10 +20,10 @@ from mcp_a2a.api.request import Request
 from mcp_a2a.api.tasks import CancelRequest, GetTaskRequest, ReplyRequest, SendTaskRequest, TaskView
 from mcp_a2a.api.view import View
 from mcp_a2a.errors import StorageFullError
-from mcp_a2a.node import worker as worker_module
-from mcp_a2a.node.context import delivery_of
-from mcp_a2a.node.job import Chunk, Crashed, Outcome, Reject, TaskContext
-from mcp_a2a.node.worker import TaskEvent, Worker
+from mcp_a2a.node.runtime.context import delivery_of
+from mcp_a2a.node.worker import worker as worker_module
+from mcp_a2a.node.worker.job import Chunk, Crashed, Outcome, Reject, TaskContext
+from mcp_a2a.node.worker.worker import TaskEvent, Worker
 from mcp_a2a.protocol.model import Part, TaskState
 from mcp_a2a.protocol.moment import Moment
 from mcp_a2a.protocol.task.task import Task
@@ -591,7 +591,9 @@ def _raise(error: BaseException) -> Callable[[], Awaitable[None]]:
 async def test_whatever_a_skill_raises_fails_its_task_alone(
     scene: Scene, skill: Callable[[], Awaitable[None]], reason: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level(logging.CRITICAL, "mcp_a2a.node.worker")  # a report with half a surrogate pair cannot be passed on
+    caplog.set_level(
+        logging.CRITICAL, "mcp_a2a.node.worker.worker"
+    )  # a report with half a surrogate pair cannot be passed on
 
     async def work(task: TaskContext) -> Outcome:
         if task.text == "break":

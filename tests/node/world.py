@@ -19,8 +19,8 @@ from mcp_a2a.api.request import A, Request
 from mcp_a2a.api.tasks import ReplyRequest, SendTaskBySkillRequest, SendTaskRequest
 from mcp_a2a.node.api import LocalApi
 from mcp_a2a.node.node import Node
-from mcp_a2a.node.parts import NodeParts
 from mcp_a2a.node.running import run_node
+from mcp_a2a.node.runtime.parts import NodeParts
 from mcp_a2a.ports import Hooks, Sighting, Transport
 from mcp_a2a.protocol.did import PeerId
 from mcp_a2a.protocol.identity import Identity

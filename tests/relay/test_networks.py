@@ -14,12 +14,12 @@ from mcp_a2a.api.inbox import AnswerRequest, CheckInboxRequest
 from mcp_a2a.api.networks import InviteRequest, JoinRequest, LeaveRequest, NetworksRequest, RotateRequest
 from mcp_a2a.api.tasks import GetTaskRequest, SendTaskRequest, TaskView
 from mcp_a2a.errors import HomeUnusableError, NetworkError, RelayError, StorageFullError, TicketError
-from mcp_a2a.node import renewal
-from mcp_a2a.node.context import delivery_of
-from mcp_a2a.node.membership import Membership
-from mcp_a2a.node.networks import Joined
-from mcp_a2a.node.refusal import Refusal
-from mcp_a2a.node.renewal import Renewal
+from mcp_a2a.node.networks import renewal
+from mcp_a2a.node.networks.membership import Membership
+from mcp_a2a.node.networks.networks import Joined
+from mcp_a2a.node.networks.renewal import Renewal
+from mcp_a2a.node.runtime.context import delivery_of
+from mcp_a2a.node.runtime.refusal import Refusal
 from mcp_a2a.protocol.listing import Listing
 from mcp_a2a.protocol.model import Delivery
 from mcp_a2a.protocol.moment import Moment

@@ -16,7 +16,7 @@ import pytest
 from typing_extensions import override
 
 from mcp_a2a.api.inbox import AnswerRequest, CheckInboxRequest
-from mcp_a2a.node.context import delivery_of
+from mcp_a2a.node.runtime.context import delivery_of
 from mcp_a2a.protocol.advert import Advert
 from mcp_a2a.protocol.bundle import KeyRing
 from mcp_a2a.protocol.control import Answer, Delivered, Held, Refused

@@ -13,7 +13,7 @@ from mcp_a2a.api.agents import AgentDetail, DiscoverView, SkillView
 from mcp_a2a.api.tasks import TaskPage
 from mcp_a2a.api.view import AgentRef
 from mcp_a2a.cli import render
-from mcp_a2a.node.leasing import next_of_inbox
+from mcp_a2a.node.tasks.leasing import next_of_inbox
 from mcp_a2a.protocol.moment import Moment
 from tests.server.standin import CARD, StandIn, agent, leased, task
 from tests.tokens import ENCODINGS, forms, tokens

@@ -38,7 +38,7 @@ from mcp_a2a.errors import (
     WebError,
     WebRefusedError,
 )
-from mcp_a2a.node.leasing import next_of_inbox
+from mcp_a2a.node.tasks.leasing import next_of_inbox
 from mcp_a2a.protocol.model import AgentInterface, Delivery, Part
 from mcp_a2a.protocol.moment import Moment
 from mcp_a2a.protocol.naming import short_key

@@ -77,7 +77,7 @@ def fields_changed(chance: random.Random, data: bytes) -> bytes:
 
 @pytest.fixture(autouse=True)
 def _brisk(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mcp_a2a.node.dialer.COURTESY_SECONDS", 0)
+    monkeypatch.setattr("mcp_a2a.node.peers.dialer.COURTESY_SECONDS", 0)
 
 
 @pytest.fixture(scope="module")

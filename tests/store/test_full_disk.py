@@ -43,7 +43,7 @@ def world(tmp_path: Path) -> World:
 
 @pytest.fixture(autouse=True)
 def _brisk(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mcp_a2a.node.receipts.BUSY_RETRY_SECONDS", 0.05)
+    monkeypatch.setattr("mcp_a2a.node.tasks.receipts.BUSY_RETRY_SECONDS", 0.05)
     set_patience(monkeypatch, full=0.05)
 
 
@@ -127,8 +127,8 @@ async def test_a_node_outlives_a_disk_that_takes_nothing_while_leases_end_and_ke
     world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr("mcp_a2a.node.housekeeping.HOUSEKEEPING_SECONDS", 0.02)
-    monkeypatch.setattr("mcp_a2a.node.lease_clock.GATHER_SECONDS", 0.02)
-    monkeypatch.setattr("mcp_a2a.node.lease_clock.RETRY_SECONDS", 0.02)
+    monkeypatch.setattr("mcp_a2a.node.tasks.lease_clock.GATHER_SECONDS", 0.02)
+    monkeypatch.setattr("mcp_a2a.node.tasks.lease_clock.RETRY_SECONDS", 0.02)
     async with world.person("alice") as alice, world.person("bob") as bob:
         await acquainted(alice, bob)
         sent = await alice.api.call(task("hello"))

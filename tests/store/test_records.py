@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from mcp_a2a.errors import TaskNotFoundError
-from mcp_a2a.node.document import document
+from mcp_a2a.node.tasks.document import document
 from mcp_a2a.protocol.model import Delivery, Message, Part, Role, TaskState, TaskStatus
 from mcp_a2a.protocol.task.machine import Change
 from mcp_a2a.protocol.task.task import Task

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from mcp_a2a.errors import SchemaTooNewError
-from mcp_a2a.node.summary import answer_of, reply_of, request_of
+from mcp_a2a.node.tasks.summary import answer_of, reply_of, request_of
 from mcp_a2a.protocol.moment import Moment
 from mcp_a2a.store import schema
 from mcp_a2a.store.journal import get_meta, set_meta

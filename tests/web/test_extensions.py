@@ -90,7 +90,7 @@ async def test_who_calls_through_us_and_knows_an_extension_names_it_to_the_agent
 
 
 async def test_an_agent_that_begins_to_insist_is_told_no_more(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mcp_a2a.node.web_book.FRESH_SECONDS", 0.0)
+    monkeypatch.setattr("mcp_a2a.node.peers.web_book.FRESH_SECONDS", 0.0)
     async with Agent(shout).serve() as other, somebody(world) as ada:
         url = await added(ada, other)
         demanding(other)

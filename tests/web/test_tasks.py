@@ -506,7 +506,7 @@ async def test_a_task_goes_on_when_a_person_has_logged_in_elsewhere(
         async with somebody(world) as ada:
             view = await sent(ada, await added(ada, other))
             assert (view.state, view.question) == (Moment.AUTH_REQUIRED, "Log in at https://agent.example/")
-        monkeypatch.setattr("mcp_a2a.node.web_courier.LOOK", Backoff(cap=0.01))
+        monkeypatch.setattr("mcp_a2a.node.delivery.web_courier.LOOK", Backoff(cap=0.01))
         async with somebody(world) as ada:
             with anyio.fail_after(30):
                 while view.state == Moment.AUTH_REQUIRED:
@@ -672,7 +672,7 @@ LOST = {
 async def test_what_an_agent_may_have_done_it_is_told_a_few_times_only(
     world: World, monkeypatch: pytest.MonkeyPatch, way: str
 ) -> None:
-    monkeypatch.setattr("mcp_a2a.node.web_courier.RETRY", Backoff(cap=0.05))
+    monkeypatch.setattr("mcp_a2a.node.delivery.web_courier.RETRY", Backoff(cap=0.05))
 
     async def answer(heard: Heard) -> object:
         return await raw(heard, LOST[way])
@@ -686,7 +686,7 @@ async def test_what_an_agent_may_have_done_it_is_told_a_few_times_only(
 
 
 async def test_an_agent_that_says_not_now_is_asked_until_it_can(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mcp_a2a.node.web_courier.RETRY", Backoff(cap=0.05))
+    monkeypatch.setattr("mcp_a2a.node.delivery.web_courier.RETRY", Backoff(cap=0.05))
     busy = iter([429, 502, 503, 504] * 2)
 
     async def answer(heard: Heard) -> object:
@@ -887,7 +887,7 @@ async def test_an_agent_that_made_room_for_others_is_told_nothing_more_without_c
     async def ask(_: Heard) -> object:
         return {"task": task("TASK_STATE_INPUT_REQUIRED")}
 
-    monkeypatch.setattr("mcp_a2a.node.web_book.MAX_KNOWN", 1)
+    monkeypatch.setattr("mcp_a2a.node.peers.web_book.MAX_KNOWN", 1)
     async with Agent(ask).serve() as first, Agent(shout).serve() as second, somebody(world) as ada:
         for name, agent in (("1", first), ("2", second)):
             port = urlsplit(agent.url).port or 0
@@ -941,8 +941,8 @@ class Late(Agent):
 async def test_an_agent_that_is_started_long_after_its_machine_announced_it_is_found(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mcp_a2a.node.web_book.READ_AFTER_SECONDS", (0.0, 0.0))
-    monkeypatch.setattr("mcp_a2a.node.web_book.READ_AGAIN_SECONDS", 0.01)
+    monkeypatch.setattr("mcp_a2a.node.peers.web_book.READ_AFTER_SECONDS", (0.0, 0.0))
+    monkeypatch.setattr("mcp_a2a.node.peers.web_book.READ_AGAIN_SECONDS", 0.01)
     async with Late(shout).serve() as other, somebody(world) as ada:
         port = urlsplit(other.url).port or 0
         ada.node.web.sighted(WebSighting("x", "127.0.0.1", port, "/.well-known/agent-card.json", tls=False))
@@ -1019,7 +1019,7 @@ async def test_an_agent_that_is_never_silent_can_be_interrupted(world: World) ->
 
 
 async def test_more_tasks_than_streams_are_polled(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mcp_a2a.node.web_courier.MAX_LISTENING", 0)
+    monkeypatch.setattr("mcp_a2a.node.delivery.web_courier.MAX_LISTENING", 0)
     async with Agent(shout, streaming=True).serve() as other, somebody(world) as ada:
         assert (await sent(ada, await added(ada, other))).text == "HELLO"
     assert other.asked == ["send"]

@@ -19,7 +19,6 @@ from functools import partial
 import anyio
 import anyio.lowlevel
 
-from mcp_a2a.node.context import Context, ticks_of_loop, wait_until
 from mcp_a2a.node.delivery.events import (
     CheckWanted,
     DestinationBlocked,
@@ -38,15 +37,16 @@ from mcp_a2a.node.delivery.events import (
     ProbeWanted,
     RedateWanted,
 )
+from mcp_a2a.node.delivery.letters import redated
+from mcp_a2a.node.delivery.merging import merge_updates
 from mcp_a2a.node.delivery.model import At, Block, Hurry, Kind, Obstacle, Outgoing, StoredCopy
 from mcp_a2a.node.delivery.queue import SLICE, DeliveryQueue
 from mcp_a2a.node.delivery.sealed import SealedCourier
+from mcp_a2a.node.delivery.settlement import Settlement
 from mcp_a2a.node.delivery.words import said
-from mcp_a2a.node.dialer import Dialer
-from mcp_a2a.node.directory import Directory, Peer
-from mcp_a2a.node.letters import redated
-from mcp_a2a.node.merging import merge_updates
-from mcp_a2a.node.settlement import Settlement
+from mcp_a2a.node.peers.dialer import Dialer
+from mcp_a2a.node.peers.directory import Directory, Peer
+from mcp_a2a.node.runtime.context import Context, ticks_of_loop, wait_until
 from mcp_a2a.ports import Link
 from mcp_a2a.protocol.blob import piece_of
 from mcp_a2a.protocol.control import Answer

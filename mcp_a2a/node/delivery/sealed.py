@@ -13,14 +13,14 @@ from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
 from mcp_a2a.errors import LinkError, NoRouteError
-from mcp_a2a.node.context import Context
 from mcp_a2a.node.delivery import patience
 from mcp_a2a.node.delivery.answers import Answered, Word
+from mcp_a2a.node.delivery.letters import piece_payload
 from mcp_a2a.node.delivery.model import At, Fault, Outgoing, Route, Send, Way
 from mcp_a2a.node.delivery.queue import DeliveryQueue
-from mcp_a2a.node.dialer import Dialer
-from mcp_a2a.node.directory import Directory, Peer
-from mcp_a2a.node.letters import piece_payload
+from mcp_a2a.node.peers.dialer import Dialer
+from mcp_a2a.node.peers.directory import Directory, Peer
+from mcp_a2a.node.runtime.context import Context
 from mcp_a2a.ports import Link
 from mcp_a2a.protocol import heartbeat
 from mcp_a2a.protocol.bundle import KeyBundle

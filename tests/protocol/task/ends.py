@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from itertools import count
 
 from mcp_a2a.api.inbox import AnswerRequest
-from mcp_a2a.node.answers import facts_of_answer
+from mcp_a2a.node.tasks.answers import facts_of_answer
 from mcp_a2a.protocol.model import Artifact, Message, TaskState
 from mcp_a2a.protocol.payload import LAST_SEQ, UpdateBody
 from mcp_a2a.protocol.task import events as e

@@ -1,0 +1,1 @@
+"""Finding the agent that is meant, and what a person decides about agents."""

@@ -1,0 +1,165 @@
+"""The list of agents that can be sent tasks, and why there is none."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Container, Sequence
+from dataclasses import dataclass
+
+import anyio
+
+from mcp_a2a.api.agents import AgentView, DiscoverRequest, DiscoverView
+from mcp_a2a.node.agents.agent_views import AgentViews
+from mcp_a2a.node.agents.patience import Patience
+from mcp_a2a.node.peers.directory import Directory, Peer
+from mcp_a2a.node.peers.lookups import Lookups
+from mcp_a2a.node.peers.trust import TrustBook
+from mcp_a2a.node.peers.ways import Ways
+from mcp_a2a.node.peers.web_peer import WebPeer
+from mcp_a2a.node.runtime.handlers import answers
+from mcp_a2a.plurals import many
+from mcp_a2a.protocol.model import AgentSkill
+from mcp_a2a.protocol.naming import skeleton
+from mcp_a2a.protocol.paths import DirectAddr
+from mcp_a2a.protocol.text import preview
+from mcp_a2a.store.database import Database
+from mcp_a2a.store.records import peers_with_open_tasks
+
+
+@dataclass(eq=False)
+class Discovery:
+    """Answers `discover`."""
+
+    directory: Directory
+    ways: Ways
+    trust: TrustBook
+    database: Database
+    lookups: Lookups
+    patience: Patience
+    views: AgentViews
+
+    @answers(DiscoverRequest)
+    async def discover(self, request: DiscoverRequest) -> DiscoverView:
+        """Agents that can be sent tasks; when none matches, why."""
+        await self.patience.look_up()
+        with anyio.move_on_after(request.settle_seconds):
+            await self.patience.until(lambda: bool(request.query or request.skill) and self._is_there(request))
+            while self.patience.is_dialling and not (self._matching(request) or self._matching_web(request)):
+                await self.directory.changes.event().wait()
+        await self.patience.clocks_are_heard()
+        sealed = self._matching(request)
+        found: list[Peer | WebPeer] = [*sealed, *self._matching_web(request, {peer.row.did for peer in sealed})]
+        shown = [self.views.view(peer) for peer in found[: request.limit]]
+        if found:
+            off = " ".join(self.views.clock_trouble())
+            return DiscoverView(agents=self._told_apart(shown), total=len(found), reason=off or None)
+        return DiscoverView(agents=(), total=0, reason=self._reason(request), on_offer=self._on_offer() or None)
+
+    def _told_apart(self, agents: Sequence[AgentView]) -> tuple[AgentView, ...]:
+        """The agents, with a word where another that we know has a name that looks the same."""
+        named = [(peer.row.did, peer.name) for peer in self.directory]
+        named += [(peer.url, peer.name) for peer in self.ways.alone()]
+        looks = Counter(skeleton(self.views.called(key, name)) for key, name in named)
+        return tuple(agent.model_copy(update={"look_alike": looks[skeleton(agent.name)] > 1}) for agent in agents)
+
+    def _on_offer(self) -> tuple[str, ...]:
+        """Skills of those who are there."""
+        skills = {preview(skill.id, 64) for peer in self.directory.present() for skill in peer.skills}
+        return tuple(sorted(skills)[:12])
+
+    def _is_there(self, request: DiscoverRequest) -> bool:
+        """Whether somebody who matches is present; who is only remembered may yet turn out to be."""
+        return any(peer.online for peer in self._matching(request)) or bool(self._matching_web(request))
+
+    def _matching_web(self, request: DiscoverRequest, listed_keys: Container[str] = ()) -> list[WebPeer]:
+        """Agents at URLs that match, without the further ways to an agent with a key."""
+        listed = [
+            peer
+            for peer in self.ways.alone()
+            if peer.key not in listed_keys
+            and (not request.skill or peer.has_skill(request.skill))
+            and _score(self._words(peer), request.query)
+        ]
+        listed.sort(key=lambda peer: (bool(peer.trouble), -_score(self._words(peer), request.query), peer.name))
+        return listed
+
+    def _matching(self, request: DiscoverRequest) -> list[Peer]:
+        expected = self.database.read(peers_with_open_tasks)
+        listed = [
+            peer
+            for peer in self.directory
+            if peer.row.trust != "blocked"
+            and (
+                (peer.online and peer.advert)
+                or self.trust.of(peer) in ("trusted", "member")
+                or peer.row.did in expected
+            )
+            and _has_skill(peer, request.skill)
+            and _score(self._words(peer), request.query)
+        ]
+        listed.sort(
+            key=lambda peer: (not peer.online, -_score(self._words(peer), request.query), _rtt(peer), peer.name)
+        )
+        return listed
+
+    def _words(self, agent: Peer | WebPeer) -> str:
+        """What a query is looked for in; the alias too."""
+        if isinstance(agent, WebPeer):
+            return f"{self.views.called(agent.url, '').casefold()} {_words_of_web(agent)}"
+        return f"{self.views.called(agent.row.did, '').casefold()} {_words_of(agent)}"
+
+    def _reason(self, request: DiscoverRequest) -> str:
+        return " ".join((*self.views.clock_trouble(), self._why_none(request)))
+
+    def _why_none(self, request: DiscoverRequest) -> str:
+        present = self.directory.present()
+        if present and (request.query or request.skill):
+            visible = many(len(present), "agent is", "agents are")
+            return f"{visible} visible, but none matches. Call discover without a filter to see all."
+        off = [f"{name} is {state}" for name, state in self.lookups.states.items() if state != "on"]
+        missing = self._missing()
+        looked = ", ".join(self.lookups.looked(how=not missing)) or "nowhere"
+        trouble = f" {'; '.join(off)}." if off else ""
+        return (
+            f"No other agent is running here or answers on this network (looked: {looked}).{missing}{trouble} "
+            "Start one with `mcp-a2a agent exec --name rev --skill reverse -- rev`, name one with "
+            "`mcp-a2a peers add HOST:PORT` (or the URL of an A2A agent), or "
+            "join the network of those that are elsewhere with `mcp-a2a join`."
+        )
+
+    def _missing(self) -> str:
+        if "mdns" not in self.lookups.states:
+            return " LAN discovery (mDNS) is switched off."
+        if any(isinstance(address, DirectAddr) for address in self.lookups.own_addresses):
+            return ""
+        return " This machine is on no network at the moment: only agents on it are found."
+
+
+def _rtt(peer: Peer) -> float:
+    rtt = peer.link.rtt_seconds if peer.link else None
+    return rtt if rtt is not None else 10.0
+
+
+def _has_skill(peer: Peer, skill: str | None) -> bool:
+    wanted = (skill or "").strip().casefold()
+    return not wanted or any(wanted in (offered.id.casefold(), offered.name.casefold()) for offered in peer.skills)
+
+
+def _words_of(peer: Peer) -> str:
+    card = peer.advert.card if peer.advert else None
+    return _words(peer.name, card.description if card else "", peer.skills)
+
+
+def _words_of_web(peer: WebPeer) -> str:
+    return _words(f"{peer.name} {peer.url}", peer.row.card.description, peer.skills)
+
+
+def _words(name: str, description: str, skills: Sequence[AgentSkill]) -> str:
+    said = (f"{skill.id} {skill.name} {skill.description} {' '.join(skill.tags)}" for skill in skills)
+    return " ".join([name, description, *said]).casefold()
+
+
+def _score(text: str, query: str | None) -> int:
+    """How many words of the query the agent's name, description and skills contain; all match no query."""
+    words = (query or "").casefold().split()
+    return sum(word in text for word in words) if words else 1

@@ -1,0 +1,90 @@
+"""Waiting for agents that may be about to appear: a list right after a start would miss most of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import anyio
+
+from mcp_a2a.node.networks.networks import Networks
+from mcp_a2a.node.peers.dialer import Dialer
+from mcp_a2a.node.peers.directory import Directory, Peer
+from mcp_a2a.node.peers.lookups import Lookups
+from mcp_a2a.node.runtime.clocks import Clocks
+from mcp_a2a.node.runtime.context import wait_until
+
+SETTLE_LOCAL_SECONDS = 0.3
+SETTLE_LAN_SECONDS = 1.6
+SETTLE_RELAY_SECONDS = 1.8
+"""How long after its start a node may not have heard of everybody yet (an mDNS answer takes up to 1.2 s)."""
+
+SETTLE_DIALLING_SECONDS = 3.0
+"""The same, while somebody who was seen is being dialled: on a busy machine a handshake takes its time. A node of any
+age waits so long for an agent that came just now and has not said yet what it is called."""
+
+YOUNG_SECONDS = 3.0
+GREETING_SECONDS = 0.5
+"""So long after a start, and for so long, those who are there may not have said yet what their clock shows."""
+
+LOOK_UP_SECONDS = 1.0
+"""How long a list of agents waits for those that it has to dial."""
+
+
+class Patience:
+    """How long a question waits for agents, by what the node has heard so far."""
+
+    def __init__(
+        self, directory: Directory, networks: Networks, dialer: Dialer, lookups: Lookups, clocks: Clocks
+    ) -> None:
+        self._directory = directory
+        self._networks = networks
+        self._dialer = dialer
+        self._lookups = lookups
+        self._clocks = clocks
+
+    async def until(self, satisfied: Callable[[], object]) -> None:
+        """Wait while the node is too young to know, or one that just came has no name, and nothing satisfies yet."""
+        if satisfied():
+            return
+        self._lookups.look_now()
+        # Others come and go as they like: that must not keep a caller waiting for longer.
+        until = anyio.current_time() + SETTLE_DIALLING_SECONDS
+        while not satisfied():
+            remaining = min(max(self._youth(), self._newness()), until - anyio.current_time())
+            if remaining <= 0:
+                return
+            await wait_until(self._directory.changes.event(), remaining)
+
+    def _youth(self) -> float:
+        """How much longer the node may not have heard of everybody."""
+        settle = SETTLE_LAN_SECONDS if self._lookups.is_on("mdns") else SETTLE_LOCAL_SECONDS
+        if not self._networks.settled:
+            settle = SETTLE_RELAY_SECONDS
+        if self._dialer.busy:
+            settle = SETTLE_DIALLING_SECONDS
+        return max(0.0, self._lookups.started + settle - anyio.current_time())
+
+    def _newness(self) -> float:
+        """How much longer an agent that came just now may take to say what it is called."""
+        came_at = max((peer.came_at for peer in self._directory if peer.is_unnamed), default=float("-inf"))
+        return max(0.0, came_at + SETTLE_DIALLING_SECONDS - anyio.current_time())
+
+    @property
+    def is_dialling(self) -> bool:
+        """True while an agent that was seen is being dialled."""
+        return self._dialer.busy
+
+    async def look_up(self, peers: Iterable[Peer] | None = None) -> None:
+        """Dial the agents that no lookup sees, all or these: only that tells whether they are there."""
+        await self._dialer.look_up(self._directory if peers is None else peers, LOOK_UP_SECONDS)
+
+    async def await_link(self, peer: Peer) -> None:
+        """Give an agent that may just be dialled, as after a start of this node, the time in which it is reached."""
+        with anyio.move_on_after(LOOK_UP_SECONDS):
+            await self.until(lambda: peer.online)
+
+    async def clocks_are_heard(self) -> None:
+        """Right after a start, wait a moment for the greetings of those who are there: they tell of wrong clocks."""
+        with anyio.move_on_at(self._lookups.started + YOUNG_SECONDS), anyio.move_on_after(GREETING_SECONDS):
+            while any(peer.has_direct_link and not self._clocks.is_heard(peer.peer_id) for peer in self._directory):
+                await self._directory.changes.event().wait()

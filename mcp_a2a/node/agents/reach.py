@@ -1,0 +1,134 @@
+"""Trying out, now: whether an agent answers and by which way, and what of the network works from here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import anyio
+
+from mcp_a2a.api.diagnostics import CheckView, NetcheckRequest, NetcheckView, PingView
+from mcp_a2a.api.view import AgentRef
+from mcp_a2a.errors import LinkError, NoRouteError, RelayError
+from mcp_a2a.node.delivery.settlement import REFUSALS, RELAY_REFUSALS
+from mcp_a2a.node.networks.networks import Networks
+from mcp_a2a.node.peers.dialer import Dialer
+from mcp_a2a.node.peers.directory import Peer
+from mcp_a2a.node.peers.introduction import Introduction
+from mcp_a2a.node.peers.lookups import Lookups
+from mcp_a2a.node.peers.peer_views import reached_at
+from mcp_a2a.node.runtime.context import wait_until
+from mcp_a2a.node.runtime.handlers import answers
+from mcp_a2a.ports import Link
+from mcp_a2a.protocol.control import Answer, Delivered, Held, Refused, Stored, envelopes_of
+from mcp_a2a.protocol.receipt import envelope_id_of, receipt_is_valid
+
+
+@dataclass(eq=False)
+class _Ping:
+    """A greeting under way, and what came back."""
+
+    peer: Peer
+    postmark: bytes
+    heard: anyio.Event = field(default_factory=anyio.Event)
+    answered: bool = False
+    detail: str | None = None
+
+
+class Reach:
+    """Answers `netcheck`, and pings one agent."""
+
+    def __init__(self, dialer: Dialer, introduction: Introduction, networks: Networks, lookups: Lookups) -> None:
+        self._dialer = dialer
+        self._introduction = introduction
+        self._networks = networks
+        self._lookups = lookups
+        self._pings: dict[bytes, _Ping] = {}
+
+    # --- one agent -------------------------------------------------------------------------------
+
+    async def ping(self, peer: Peer, seconds: float) -> PingView:
+        """Send a sealed greeting and wait for its signed receipt: the whole way there and back, keys and all."""
+        agent = AgentRef(name=peer.name, did=peer.row.did)
+        try:
+            with anyio.fail_after(seconds):
+                link = await self._dialer.connect(peer)
+        except (NoRouteError, TimeoutError) as error:
+            tried = error.attempts if isinstance(error, NoRouteError) else peer.tried
+            return PingView(agent=agent, detail="it could not be reached", tried=tried)
+        greeting, postmark = self._introduction.greeting(link)
+        ping, milliseconds = _Ping(peer, postmark), None
+        started = anyio.current_time()
+        self._pings[envelope_id_of(postmark)] = ping
+        try:
+            link.submit(greeting)
+            await wait_until(ping.heard, seconds)
+            milliseconds = round((anyio.current_time() - started) * 1000, 2)
+        except LinkError as error:
+            ping.detail = error.message
+        finally:
+            del self._pings[envelope_id_of(postmark)]
+        tried = peer.tried if link.is_relayed else ()
+        if ping.answered:
+            address = reached_at(peer, link)
+            return PingView(agent=agent, route=link.route, address=address, ms=milliseconds, tried=tried)
+        detail = ping.detail or f"no answer within {seconds:.0f} s"
+        return PingView(agent=agent, route=link.route, address=reached_at(peer, link), detail=detail, tried=tried)
+
+    def answer_received(self, link: Link, answer: Answer) -> None:
+        """Perhaps the answer to a ping."""
+        for ping in [self._pings[one] for one in envelopes_of(answer) if one in self._pings]:
+            match answer:
+                case Delivered(postmarks, signature):
+                    signed = receipt_is_valid(ping.peer.peer_id, postmarks, signature)
+                    ping.answered = signed and ping.postmark in postmarks
+                    ping.detail = "a receipt came that it has not signed"
+                case Stored():
+                    ping.detail = "the relay has its mailbox, but it is not connected"
+                    if ping.peer.online:
+                        continue  # slow, perhaps: its receipt may still come
+                case Held():
+                    ping.detail = "its owner has not accepted you"
+                case Refused(code=code):
+                    ping.detail = REFUSALS.get(code) or RELAY_REFUSALS.get(code) or f"it answered {code!r}"
+            ping.heard.set()
+
+    # --- everything ------------------------------------------------------------------------------
+
+    @answers(NetcheckRequest)
+    async def netcheck(self, _: NetcheckRequest) -> NetcheckView:
+        """What works from here, nearest first."""
+        lookups = self._lookups
+        listening = ", ".join(map(str, lookups.listening)) or "nowhere"
+        found = [
+            CheckView(name="listening", ok=bool(lookups.listening), detail=listening),
+            self._addresses(),
+            *(CheckView(name=name, ok=lookups.works(name), detail=how) for name, how in lookups.in_words().items()),
+        ]
+        urls = sorted(self._networks.urls)
+        checked: dict[str, CheckView] = {}
+        async with anyio.create_task_group() as tasks:
+            for url in urls:
+                tasks.start_soon(self._try_out, url, checked)
+        found += [checked[url] for url in urls]
+        if not urls:
+            found.append(CheckView(name="relay", ok=False, absent=True, detail="none: this machine and the LAN only"))
+        return NetcheckView(checks=tuple(found))
+
+    def _addresses(self) -> CheckView:
+        addresses = ", ".join(map(str, self._lookups.own_addresses))
+        return CheckView(
+            name="addresses",
+            ok=bool(addresses),
+            detail=addresses or "this machine is on no network: it has no address that others could dial",
+        )
+
+    async def _try_out(self, url: str, checked: dict[str, CheckView]) -> None:
+        try:
+            seconds = await self._networks.relays.try_out(url)
+        except RelayError as error:
+            checked[url] = CheckView(name=f"relay {url}", ok=False, detail=error.reason)
+        else:
+            names = [joined.row.name for joined in self._networks.at(url)]
+            checked[url] = CheckView(
+                name=f"relay {url}", ok=True, detail=f"networks: {', '.join(names)}", ms=round(seconds * 1000, 2)
+            )

@@ -1,0 +1,1 @@
+"""Files of a node: attached, on their way, received."""

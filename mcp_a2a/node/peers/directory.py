@@ -1,0 +1,321 @@
+"""The merged view of all lookups and links: who is known, where, under which name, and whether it is there now.
+
+A name is a label. What is looked up by name must be the only one of that name, and where a person has paired a name
+with a key, another key behind that name is a hard stop.
+"""
+
+from __future__ import annotations
+
+import difflib
+import sqlite3
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field, replace
+
+from mcp_a2a.errors import AmbiguousNameError, KeyChangedError, PeerNotFoundError, RemoteProtocolError
+from mcp_a2a.node.peers.trust import TrustBook
+from mcp_a2a.node.runtime.context import Change, Changes
+from mcp_a2a.ports import Link, Sighting
+from mcp_a2a.protocol.advert import Advert
+from mcp_a2a.protocol.bundle import KeyBundle
+from mcp_a2a.protocol.did import PeerId
+from mcp_a2a.protocol.model import AgentSkill
+from mcp_a2a.protocol.names import fingerprint_words, memorable_name
+from mcp_a2a.protocol.naming import claimed_name, key_beginning, look_alike, same_name, shown_name
+from mcp_a2a.store.aliases import Aliases
+from mcp_a2a.store.database import Database
+from mcp_a2a.store.journal import PeerRow, forget_strangers, save_peer
+
+MAX_PEERS = 2_048
+"""Peers kept in memory. The strangers seen longest ago make room."""
+
+
+@dataclass(eq=False)
+class Peer:
+    """One known agent."""
+
+    peer_id: PeerId
+    row: PeerRow
+    advert: Advert | None = None
+    bundle: KeyBundle | None = None
+    """Newest key bundle, from a link or an advert."""
+    sightings: dict[str, Sighting] = field(default_factory=dict)
+    links: list[Link] = field(default_factory=list)
+    attends: set[str] = field(default_factory=set)
+    """Relays that say it is connected to them."""
+    came_at: float = float("-inf")
+    """When it was seen or linked after it was neither, by the event loop's clock."""
+    tried: tuple[str, ...] = ()
+    """What failed when it was last dialled."""
+    sought_at: float = float("-inf")
+    """When it was last dialled because somebody asked whether it is there, by the event loop's clock."""
+    upgrade_at: float = 0.0
+    """When a better way than through a relay is looked for again, by the event loop's clock."""
+
+    @property
+    def name(self) -> str:
+        """What it calls itself, as names are shown; a memorable name until it said so."""
+        return claimed_name(self.row.name) or memorable_name(self.peer_id)
+
+    @property
+    def link(self) -> Link | None:
+        """The best open link to it: a direct one, else one through a relay that it is connected to, else any."""
+        return self.links[0] if len(self.links) == 1 else max(self.links, key=self._worth, default=None)
+
+    def _worth(self, link: Link) -> tuple[bool, bool, int]:
+        return not link.is_relayed, link.address in self.attends, self.links.index(link)
+
+    @property
+    def has_direct_link(self) -> bool:
+        """Whether it is reached without a relay."""
+        return any(not link.is_relayed for link in self.links)
+
+    @property
+    def online(self) -> bool:
+        """Whether it is there now, by an open link or by the word of a relay."""
+        return self.has_direct_link or bool(self.attends)
+
+    @property
+    def is_near(self) -> bool:
+        """Whether somebody else than a relay has seen it."""
+        return any(not name.startswith("relay ") for name in self.sightings)
+
+    @property
+    def is_unnamed(self) -> bool:
+        """Whether it is about to say who it is."""
+        return self.advert is None and self.row.trust != "blocked" and (self.has_direct_link or self.is_near)
+
+    @property
+    def skills(self) -> tuple[AgentSkill, ...]:
+        """What it offers."""
+        return self.advert.card.skills if self.advert else ()
+
+    @property
+    def words(self) -> str:
+        """Its fingerprint, to be read aloud."""
+        return fingerprint_words(self.peer_id)
+
+    def learn_bundle(self, bundle: KeyBundle) -> bool:
+        """Keep the newest bundle; an older one never replaces it."""
+        if self.bundle is not None and not bundle.supersedes(self.bundle):
+            return False
+        self.bundle = bundle
+        return True
+
+
+class Directory:
+    """Everybody this node knows, except itself."""
+
+    def __init__(self, me: PeerId, trust: TrustBook, aliases: Aliases) -> None:
+        self._me = me
+        self._trust = trust
+        self.aliases = aliases
+        """What the person calls others; it wins over every name that they claim."""
+        self._peers: dict[PeerId, Peer] = {}
+        self.on_attended: Callable[[Peer], None] = lambda _: None
+        """Called when a relay has said whether a peer is connected to it."""
+        self.changes = Changes()
+        """Notified (with no key) whenever the view changed."""
+
+    def __iter__(self) -> Iterator[Peer]:
+        return iter(self._peers.values())
+
+    def load(self, rows: Iterable[PeerRow], now: float) -> None:
+        """Start from what was remembered."""
+        for row in rows:
+            peer = Peer(PeerId.parse_untrusted(row.did), row)
+            self._peers[peer.peer_id] = peer
+            if row.advert is None:
+                continue
+            try:
+                peer.advert = Advert.parse_untrusted(row.advert)
+            except RemoteProtocolError:
+                # Written by a version with other rules: it will introduce itself again. What a person decided stays.
+                row.advert = None
+                continue
+            if peer.advert.bundle.usable(now):
+                peer.bundle = peer.advert.bundle
+
+    def get(self, peer_id: PeerId) -> Peer:
+        """The entry of this key, made when it is new."""
+        peer = self._peers.get(peer_id)
+        if peer is None:
+            self._make_room()
+            peer = self._peers[peer_id] = Peer(peer_id, PeerRow(str(peer_id), ""))
+        return peer
+
+    def known(self, peer_id: PeerId) -> Peer | None:
+        """The entry of this key, if there is one."""
+        return self._peers.get(peer_id)
+
+    def _make_room(self) -> None:
+        if len(self._peers) < MAX_PEERS:
+            return
+        idle = [peer for peer in self if not (peer.links or peer.sightings) and self._trust.of(peer) == "stranger"]
+        if idle:
+            oldest = min(idle, key=lambda peer: peer.row.last_seen or 0)
+            del self._peers[oldest.peer_id]
+
+    # --- what lookups and links report -----------------------------------------------------------
+
+    def sighted(self, sighting: Sighting) -> Peer | None:
+        """A lookup saw a peer; None for ourselves."""
+        if sighting.peer == self._me:
+            return None
+        peer = self.get(sighting.peer)
+        if peer.sightings.get(sighting.provenance) != sighting:
+            peer.upgrade_at = 0.0  # there may be a better way to it than before
+        peer.sightings[sighting.provenance] = sighting
+        self._changed(peer)
+        return peer
+
+    def attended(self, peer: Peer, url: str, *, present: bool, now: float) -> None:
+        """A relay says that a peer is connected to it, or no longer is."""
+        if present == (url in peer.attends):
+            return
+        (peer.attends.add if present else peer.attends.discard)(url)
+        peer.row.last_seen = now
+        self._changed(peer)
+        self.on_attended(peer)
+
+    def lost(self, peer_id: PeerId, provenance: str) -> None:
+        """A lookup no longer sees a peer."""
+        peer = self._peers.get(peer_id)
+        if peer is not None and peer.sightings.pop(provenance, None) is not None:
+            self._changed(peer)
+
+    def link_opened(self, link: Link, now: float) -> Peer:
+        """A link to a peer is up."""
+        peer = self.get(link.peer)
+        peer.links.append(link)
+        peer.learn_bundle(link.bundle)
+        if not link.is_relayed:
+            peer.row.last_seen = now
+        self._changed(peer)
+        return peer
+
+    def link_closed(self, link: Link, now: float, *, goodbye: bool) -> Peer:
+        """A link is gone; a peer that said goodbye is also no longer where the lookups saw it."""
+        peer = self.get(link.peer)
+        if link in peer.links:
+            peer.links.remove(link)
+            if not link.is_relayed:
+                peer.row.last_seen = now
+        if goodbye:
+            # Where a relay lists it, its mailbox still is.
+            peer.sightings = {name: seen for name, seen in peer.sightings.items() if name.startswith("relay ")}
+        self._changed(peer)
+        return peer
+
+    def advert_received(self, advert: Advert) -> Peer | None:
+        """A peer described itself; None when we knew that or something newer."""
+        peer = self.get(advert.peer)
+        if peer.advert is not None and advert.seq <= peer.advert.seq:
+            return None
+        peer.advert = advert
+        peer.learn_bundle(advert.bundle)
+        peer.row.name = shown_name(advert.card.name)
+        if peer.row.trust == "trusted" and not peer.row.paired:
+            peer.row.paired = peer.row.name
+        peer.row.advert = advert.to_text()
+        self._changed(peer)
+        return peer
+
+    def _changed(self, peer: Peer) -> None:
+        """Wake those who wait for any change, and those who wait for one of this peer."""
+        self.changes.notify()
+        self.changes.notify(peer.row.did)
+
+    def change_of(self, peer: Peer) -> Change:
+        """What the next change of this peer makes happen. In a crowd most changes are those of others."""
+        return self.changes.event(peer.row.did)
+
+    def remember(self, database: Database, peer: Peer) -> None:
+        """Keep what is known of a peer. Losing this to a crash costs one introduction."""
+        row = replace(peer.row)
+
+        def remember(connection: sqlite3.Connection) -> None:
+            save_peer(connection, row)
+            forget_strangers(connection, MAX_PEERS)
+
+        database.enqueue_lazily(remember)
+
+    # --- who is meant ----------------------------------------------------------------------------
+
+    def resolve(self, asked: str) -> Peer:
+        """The one agent that is meant by an alias, a name or a PeerId.
+
+        Names are the same but for capitals. One that only looks the same is never taken for it, and never overlooked.
+
+        Raises:
+            PeerNotFoundError: nobody; names the closest.
+            AmbiguousNameError: several; a name is no identity.
+            KeyChangedError: the name was paired with another key.
+            AliasAlikeError: it only looks like an alias.
+        """
+        asked = self.aliases.meant(asked)
+        if asked.startswith("did:") or key_beginning(asked):
+            return self._by_did(asked)
+        alike = [peer for peer in self if look_alike(peer.name, asked)]
+        named = [peer for peer in alike if same_name(peer.name, asked)]
+        if not named:
+            raise self._not_found(asked)
+        paired = [peer for peer in alike if self._is_paired(peer)]
+        others = [
+            peer
+            for peer in alike
+            if self._may_be_meant(peer) and (self._trust.of(peer) in ("stranger", "member") or _has_renamed(peer))
+        ]
+        # Among those that a person has put here, only the same name is meant; a look-alike of others counts as well.
+        present = [peer for peer in (alike if others else named) if self._may_be_meant(peer)]
+        candidates = present or [peer for peer in named if peer in paired] or named
+        intruder = next((peer for peer in (*others, *candidates) if not self._is_ours(peer)), None)
+        if paired and intruder is not None:
+            raise KeyChangedError(asked, paired[0].row.did, intruder.row.did)
+        if len(candidates) > 1 or candidates[0] not in named:
+            listed = dict.fromkeys((*candidates, *named))
+            raise AmbiguousNameError(asked, [(peer.row.did, peer.words) for peer in listed])
+        return candidates[0]
+
+    @staticmethod
+    def _may_be_meant(peer: Peer) -> bool:
+        """Whether it is there, or is about to be."""
+        return bool(peer.links or peer.sightings)
+
+    def _is_ours(self, peer: Peer) -> bool:
+        """Whether a person has put it here, or it is another identity of this data folder."""
+        return self._is_paired(peer) or self._trust.of(peer) == "own"
+
+    @staticmethod
+    def _is_paired(peer: Peer) -> bool:
+        """Whether a person trusted it by the name that it has now."""
+        return peer.row.trust == "trusted" and not _has_renamed(peer)
+
+    def _by_did(self, asked: str) -> Peer:
+        beginning = key_beginning(asked)
+        try:
+            peer = self._peers.get(PeerId.parse_untrusted(beginning or asked))
+        except RemoteProtocolError:
+            peer = None
+        if peer is not None:
+            return peer
+        alike = [peer for peer in self if peer.row.did.startswith(beginning)] if beginning else []
+        if len(alike) > 1:
+            raise AmbiguousNameError(asked, [(peer.row.did, peer.words) for peer in alike])
+        if not alike:
+            raise self._not_found(asked)
+        return alike[0]
+
+    def _not_found(self, asked: str) -> PeerNotFoundError:
+        names = [peer.name for peer in self if peer.name]
+        called = dict.fromkeys((*self.aliases.all(), *names))
+        return PeerNotFoundError(asked, difflib.get_close_matches(asked, called, n=3, cutoff=0.5), len(names))
+
+    def present(self) -> list[Peer]:
+        """Agents that are there now, and that described themselves."""
+        return [peer for peer in self if peer.online and peer.advert is not None]
+
+
+def _has_renamed(peer: Peer) -> bool:
+    """Whether a trusted agent took another name since: that may be the one of somebody else who is trusted."""
+    known = peer.row.paired
+    return peer.row.trust == "trusted" and bool(known) and not same_name(known, peer.name)

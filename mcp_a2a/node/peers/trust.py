@@ -1,0 +1,68 @@
+"""Who may send work here: my own agents, those a person trusted, members of my networks; nobody who was blocked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from mcp_a2a.api.view import Trust
+from mcp_a2a.protocol.did import PeerId
+from mcp_a2a.protocol.link_places import Standing
+
+if TYPE_CHECKING:
+    from mcp_a2a.node.peers.directory import Peer
+
+
+_STANDINGS: dict[Trust, Standing] = {
+    "own": Standing.OWN,
+    "trusted": Standing.TRUSTED,
+    "member": Standing.MEMBER,
+    "stranger": Standing.STRANGER,
+    "blocked": Standing.STRANGER,
+}
+
+
+class TrustBook:
+    """Answers who a peer is to us.
+
+    What a person decided lives with the peer; which keys are ours, in the data folder.
+    """
+
+    def __init__(self, me: str, own: Callable[[], frozenset[str]], accept: str) -> None:
+        self._me = me
+        self.is_member: Callable[[PeerId], bool] = lambda _: False
+        """Who is in a network with us."""
+        self._read_own = own
+        self._own: frozenset[str] = frozenset()
+        self.accept = accept
+
+    def of(self, peer: Peer) -> Trust:
+        """Who this peer is to us. What a person said about a key outweighs where the key lives."""
+        match peer.row.trust:
+            case "trusted":
+                return "trusted"
+            case "blocked":
+                return "blocked"
+            case _:
+                if self._is_own(peer.row.did):
+                    return "own"
+                return "member" if self.is_member(peer.peer_id) else "stranger"
+
+    def standing(self, peer_id: PeerId, known: Peer | None) -> Standing:
+        """Who gets a place before others: own agents, those a person trusted, members. `known`: what we know of it."""
+        if known is not None:
+            return _STANDINGS[self.of(known)]
+        if self._is_own(str(peer_id)):
+            return Standing.OWN
+        return Standing.MEMBER if self.is_member(peer_id) else Standing.STRANGER
+
+    def admits(self, peer: Peer) -> bool:
+        """Whether tasks of this peer are taken without asking."""
+        trust = self.of(peer)
+        return trust in ("own", "trusted", "member") or (trust == "stranger" and self.accept == "anyone")
+
+    def _is_own(self, did: str) -> bool:
+        if did not in self._own and did != self._me:
+            # Another identity of this data folder may have been made since: the folder, which only we can write, knows.
+            self._own = self._read_own()
+        return did in self._own

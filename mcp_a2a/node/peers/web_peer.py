@@ -1,0 +1,125 @@
+"""An agent at a URL, as this node knows it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from mcp_a2a.api.agents import AgentView
+from mcp_a2a.errors import AddressNotAllowedError
+from mcp_a2a.node.peers.peer_views import skill_views
+from mcp_a2a.protocol.did import PeerId
+from mcp_a2a.protocol.model import AgentInterface, AgentSkill
+from mcp_a2a.protocol.names import fingerprint_words
+from mcp_a2a.protocol.naming import claimed_name, shown_name
+from mcp_a2a.protocol.text import preview
+from mcp_a2a.protocol.times import iso
+from mcp_a2a.protocol.web_url import origin, shown_url
+from mcp_a2a.store.web import WebRow
+from mcp_a2a.web_ports import Range, WebAgent
+
+TYPED, NEAR, TASK, LAN = "typed", "near", "task", "lan"
+"""How we came to know an agent: by a person, at a public or at a private address; by a task; on the LAN."""
+
+RANGES = {TYPED: Range.PUBLIC, NEAR: Range.ANYWHERE, TASK: Range.PUBLIC_HTTPS, LAN: Range.ANYWHERE}
+"""An agent that was public when a person added it does not get at private addresses by moving its name there."""
+
+
+@dataclass(eq=False)
+class WebPeer:
+    """An agent at a URL."""
+
+    row: WebRow
+    read_at: float = float("-inf")
+    """When its card was read, by the event loop's clock."""
+    trouble: str = ""
+    """Why it could not be reached the last time."""
+    is_removed: bool = False
+    """A person wants to know no more of it: what is being read of it is not kept."""
+
+    @property
+    def url(self) -> str:
+        """What it is known by."""
+        return self.row.url
+
+    @property
+    def name(self) -> str:
+        """What it calls itself, as names are shown; where it is, if nothing of that can be."""
+        return claimed_name(self.row.name) or shown_name(urlsplit(self.url).hostname or "") or "unnamed"
+
+    @property
+    def key(self) -> str | None:
+        """The did:key that this agent belongs to, by a card that it signed for this very place."""
+        return self.row.key if self.row.bound else None
+
+    @property
+    def skills(self) -> tuple[AgentSkill, ...]:
+        """What it offers."""
+        return self.row.card.skills
+
+    @property
+    def interfaces(self) -> tuple[AgentInterface, ...]:
+        """Where it says that it is."""
+        return self.row.card.supported_interfaces
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """The same in words, cleaned."""
+        said = (f"{one.url} ({one.protocol_binding} {one.protocol_version})" for one in self.interfaces)
+        return tuple(preview(address, 1024) for address in said)
+
+    def has_skill(self, skill: str) -> bool:
+        """Whether one of its skills is called so."""
+        wanted = skill.strip().casefold()
+        return any(wanted in (offered.id.casefold(), offered.name.casefold()) for offered in self.skills)
+
+    @property
+    def agent(self) -> WebAgent:
+        """How it may be called."""
+        return WebAgent(self.row.url, self.row.card, RANGES[self.row.origin], self.row.headers)
+
+    @property
+    def is_typed(self) -> bool:
+        """Whether a person has added it."""
+        return self.row.origin in (TYPED, NEAR)
+
+    def view(self, waiting: int = 0) -> AgentView:
+        """The agent as it is shown."""
+        words = fingerprint_words(PeerId.parse_untrusted(self.key)) if self.key else ""
+        return AgentView(
+            name=self.name,
+            did=self.url,
+            words=words,
+            description=preview(self.row.card.description, 512),
+            skills=skill_views(self.skills),
+            route="http",
+            online=not self.trouble,
+            last_seen=iso(self.row.last_seen) if self.row.last_seen else None,
+            trust="trusted" if self.is_typed else "stranger",
+            waiting=waiting,
+        )
+
+
+def way_to_allow(agent: WebAgent, error: AddressNotAllowedError) -> str:
+    """What a person may do about an address that an agent may not be called at."""
+    refused = _host(error.url)
+    elsewhere = [one.url for one in agent.card.supported_interfaces if refused == _host(one.url)]
+    elsewhere = [url for url in elsewhere if origin(url)[1:] != origin(agent.url)[1:]]
+    if elsewhere and agent.range != Range.PUBLIC_HTTPS:
+        parts = urlsplit(elsewhere[0])
+        there = preview(f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}/", 128)
+        return (
+            f"The card at {shown_url(agent.url)} names another place, {there}, and a card opens no place but its own. "
+            f"If the agent has its card there too, a person may allow it: mcp-a2a peers add {there}"
+        )
+    if agent.range == Range.ANYWHERE or error.remedy:
+        return "Its owner must mend its card."
+    return f"If that is where the agent is now, a person may allow it: mcp-a2a peers add {shown_url(agent.url)}"
+
+
+def _host(url: str) -> str:
+    """The host of a URL, or of an error that names nothing else."""
+    try:
+        return urlsplit(url).hostname or url
+    except ValueError:
+        return ""

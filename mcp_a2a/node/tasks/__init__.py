@@ -1,0 +1,1 @@
+"""Tasks of both directions: opened, received, leased, answered, followed."""

@@ -1,0 +1,61 @@
+"""The one wait for a task: until it has come so far, or for so many seconds."""
+
+from __future__ import annotations
+
+import anyio
+
+from mcp_a2a.api.tasks import Until
+from mcp_a2a.node.delivery.outbox import Outbox
+from mcp_a2a.node.runtime.context import Context, delivery_of, wait_until
+from mcp_a2a.protocol.model import Delivery
+from mcp_a2a.protocol.state import at_rest
+from mcp_a2a.protocol.task.task import Task
+from mcp_a2a.store.records import get_task
+
+
+class Waiting:
+    """Waits for the tasks of a node."""
+
+    def __init__(self, context: Context, outbox: Outbox) -> None:
+        self._context = context
+        self._outbox = outbox
+
+    async def wait(self, task: Task, until: Until, seconds: float) -> Task:
+        """The task when it has come so far, or as it is after so many seconds.
+
+        Args:
+            task: as the caller knows it, who must not have waited for anything since.
+            until: see `GetTaskRequest`.
+            seconds: how long to wait at most.
+        """
+        # A reader of the work is not woken for each step of the message.
+        key = delivery_of(task.id) if until == "taken" else task.id
+        deadline = anyio.current_time() + seconds
+        while not self._is_met(task, until):
+            changed = self._context.task_changes.event(key)
+            if not await wait_until(changed, deadline - anyio.current_time()):
+                return self._latest(task.id)
+            task = changed.record or self._latest(task.id)
+            if not task.done:
+                task = self._latest(task.id)  # the next change may have come before this one was seen
+        return task
+
+    def _is_met(self, task: Task, until: Until) -> bool:
+        match until:
+            case "taken":
+                return task.done or task.delivery != Delivery.QUEUED
+            case "held_up":
+                return at_rest(task.state) or self._is_held_up(task)
+            case "rest":
+                return at_rest(task.state)
+            case "end":
+                return task.done
+
+    def _is_held_up(self, task: Task) -> bool:
+        """True if the sender should be told now why nothing happens."""
+        if task.delivery == Delivery.QUEUED:
+            return self._outbox.refusal(task.id) is not None
+        return task.delivery == Delivery.HELD
+
+    def _latest(self, task_id: str) -> Task:
+        return self._context.database.read(lambda connection: get_task(connection, task_id))

@@ -1,0 +1,1 @@
+"""Programs of this node that work on its tasks."""

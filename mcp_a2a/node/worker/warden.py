@@ -1,0 +1,99 @@
+"""The warden of this process: a small program that ends our programs when we are killed before we can.
+
+It holds the other end of a pipe. Whatever ends this process (SIGKILL, the kernel short of memory) closes the pipe, and
+the warden ends what was running then. One warden serves all programs of a process; it starts with the first.
+"""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import os
+import subprocess
+import sys
+import threading
+from contextlib import suppress
+
+from mcp_a2a.node.worker import kin
+
+logger = logging.getLogger(__name__)
+
+LEAVE_SECONDS = 1.0
+"""How long the warden of a process that ends may take to notice."""
+
+
+class Warden:
+    """Knows which programs run, and tells the one who will end them. Safe in any thread."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._runs: dict[str, bytes] = {}
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def watch(self, run: str, leader: int, folder: str = "") -> None:
+        """End this run, and remove its folder, if we are killed; `leader` is 0 before it started."""
+        with self._lock:
+            line = self._runs[run] = kin.watch_line(run, leader, folder)
+            if self._write(line):
+                return
+            self._start()
+            if not self._write(b"".join(self._runs.values())):
+                logger.error("nothing would end our programs if this process were killed: the warden does not run")
+
+    def forget(self, run: str) -> None:
+        """This run is over."""
+        with self._lock:
+            self._runs.pop(run, None)
+            self._write(kin.forget_line(run))
+
+    def close(self) -> None:
+        """Let the warden go, and wait for it."""
+        with self._lock:
+            self._dismiss()
+
+    def _start(self) -> None:
+        self._dismiss()
+        try:
+            self._process = subprocess.Popen(  # noqa: S603  our own module
+                # Isolated and without site packages: it starts in a few milliseconds, and imports nothing of anybody.
+                [sys.executable, "-I", "-S", kin.__file__],
+                env={"PATH": os.defpath},
+                cwd="/",
+                stdin=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                bufsize=0,
+                start_new_session=True,
+            )
+        except OSError as error:
+            logger.error("the warden cannot be started: %s", error)  # noqa: TRY400  one line is enough
+            return
+        if self._process.stdin is not None:
+            os.set_blocking(self._process.stdin.fileno(), False)  # a warden that was stopped must not stop us
+
+    def _write(self, lines: bytes) -> bool:
+        if self._process is None or self._process.stdin is None:
+            return False
+        try:
+            return os.write(self._process.stdin.fileno(), lines) == len(lines)
+        except OSError:
+            return False
+
+    def _dismiss(self) -> None:
+        process, self._process = self._process, None
+        if process is None:
+            return
+        if process.stdin is not None:
+            with suppress(OSError):
+                process.stdin.close()
+        try:
+            process.wait(LEAVE_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+warden = Warden()
+"""That of this process."""
+
+atexit.register(warden.close)
