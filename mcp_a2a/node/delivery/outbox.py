@@ -287,15 +287,18 @@ class Outbox:
             sends = self._queue.messages_to_send(self._at(), most)
             for send in sends:
                 self._courier.carry(send)
-            self._react_to_all()
+            return self._react_to_all() or bool(sends)  # a message that got other dates, or was merged, may go now
         finally:
             self._advancing = False
-        return bool(sends)
 
-    def _react_to_all(self) -> None:
+    def _react_to_all(self) -> bool:
+        """Carry out events until there are none; whether there were any."""
+        any_events = False
         while events := self._queue.events():
+            any_events = True
             for event in events:
                 self._react(event)
+        return any_events
 
     async def _run(self) -> None:
         """Send what is due in slices, and look again when something becomes due."""
@@ -382,7 +385,7 @@ class Outbox:
 
     def _merge(self, wanted: MergeWanted) -> None:
         """Make one of the updates of a task that wait: a relay takes fewer messages than there are."""
-        merged = merge_updates([self._rows[one] for one in wanted.ids if one in self._rows])
+        merged = merge_updates([self._rows[one] for one in wanted.ids if self._queue.holds(one)])
         for one in merged:
             self._rows[one.row.id] = one.row
             for row in one.absorbed:

@@ -123,9 +123,12 @@ class SealedCourier:
     async def _dial(self, destination: str) -> None:
         try:
             await self.dialer.connect(self._peer(destination))
+            # An open link was reported, and this changes nothing. It may have ended, or its agent is blocked by now.
+            attempts = self.queue.attempts(destination)
         except NoRouteError as error:
-            self.queue.unreachable(destination, tuple(error.attempts), self.at())
-            self.reported()
+            attempts = tuple(error.attempts)
+        self.queue.unreachable(destination, attempts, self.at())
+        self.reported()
 
     def look(self, destination: str) -> None:
         """Never asked for: an agent with a key reports by itself."""

@@ -1,0 +1,115 @@
+"""The outbox carries out what the delivery queue decides, whatever happens between a decision and its execution."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import anyio
+import anyio.lowlevel
+import pytest
+
+from mcp_a2a.api.agents import SetTrustRequest
+from mcp_a2a.api.tasks import SendTaskRequest
+from mcp_a2a.node.node import Node
+from mcp_a2a.ports import Link
+from mcp_a2a.protocol.blob import piece_id
+from mcp_a2a.protocol.control import Answer, Refused
+from mcp_a2a.protocol.envelope import Header
+from mcp_a2a.protocol.model import TaskState
+from mcp_a2a.protocol.paths import DirectAddr
+from mcp_a2a.store.journal import OutboxRow
+from mcp_a2a_transports.memory import DOMAIN, PORT
+from tests.node.outsider import WEEK, Outsider, outsider, update_letter
+from tests.node.patience import set_patience
+from tests.node.world import Person, World
+
+TASK = "task-" + "a" * 26
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    return World(tmp_path)
+
+
+def update(node: Node, bob: Outsider, seq: int, now: float, task: str = TASK, *pieces: OutboxRow) -> OutboxRow:
+    """An update of a task for Bob, as it is journalled."""
+    said = update_letter(node.context.me, bob.peer_id, task, seq, TaskState.WORKING, "so far", now=now)
+    return OutboxRow(
+        node.context.next_number(), said.id, bob.did, task, seq, "update", said.to_bytes(), said.created, said.expires,
+        kept=node.context.clocks.sound(), pieces=pieces,
+    )  # fmt: skip
+
+
+def piece(node: Node, bob: Outsider, task: str = TASK) -> OutboxRow:
+    """The only piece of a file that is not on the disk."""
+    number, now = node.context.next_number(), node.context.clock()
+    name = piece_id(f"{number:032x}", 0)
+    return OutboxRow(number, name, bob.did, task, 1, "blob", b"", now, now + WEEK, kept=node.context.clocks.sound())
+
+
+async def until(condition: Callable[[], object]) -> None:
+    with anyio.fail_after(5):
+        while not condition():
+            await anyio.lowlevel.checkpoint()
+
+
+async def until_empty(person: Person) -> None:
+    await until(lambda: not len(person.node.outbox))
+
+
+async def test_a_message_with_new_dates_goes_at_once(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was written while the clock was ahead. Nothing else happens that would wake the outbox."""
+    set_patience(monkeypatch, probe=0.05)
+    async with world.person("alice") as alice, outsider(world.network, "bob") as bob:
+        await bob.dial(alice)
+        await bob.until(lambda: bob.received_of("advert"))
+        outbox, now = alice.node.outbox, time.time()
+        outbox.push(update(alice.node, bob, 1, now))
+        await until_empty(alice)
+        await until(lambda: outbox._asleep_until > anyio.current_time() + 60.0)
+        outbox.push(update(alice.node, bob, 2, now + 7200.0))
+        await until_empty(alice)
+
+
+async def test_updates_that_were_merged_when_a_file_of_theirs_turned_out_to_be_lost_are_forgotten_once(
+    world: World,
+) -> None:
+    async with world.person("alice") as alice, outsider(world.network, "bob") as bob:
+        slow = [True]
+
+        def react(link: Link, envelope: bytes) -> Answer:
+            if bob.read(envelope).type == "update" and slow:
+                slow.clear()
+                return Refused(Header.parse_untrusted(envelope).envelope_id, "rate_limited", retry_after=60.0)
+            bob.received.pop()
+            return bob.sign_for(link, envelope)
+
+        bob.reaction = react
+        await bob.dial(alice)
+        outbox, now = alice.node.outbox, time.time()
+        first = update(alice.node, bob, 1, now)
+        outbox.push(first)
+        await until(lambda: outbox.refusal(TASK))
+        lost = piece(alice.node, bob)
+        outbox.push(update(alice.node, bob, 2, now, TASK, lost))
+        await until_empty(alice)
+        outbox.push(update(alice.node, bob, 1, now, "task-" + "b" * 26))
+        await until_empty(alice)
+        assert not outbox._rows
+
+
+async def test_an_agent_that_was_blocked_while_it_was_dialled_is_dialled_again_once_it_is_not(world: World) -> None:
+    """The link opens, counts for nothing, and is closed: no report of a link follows from that attempt."""
+    async with world.person("alice") as alice, outsider(world.network, "bob") as bob:
+        address = DirectAddr("bob" + DOMAIN, PORT)
+        alice.node.directory.get(bob.peer_id).row.addresses = (str(address),)
+        world.network.faults.delay_seconds = 0.05
+        await alice.api.call(SendTaskRequest(agent=bob.did, message="first", wait_seconds=0))
+        await alice.api.call(SetTrustRequest(agent=bob.did, level="blocked"))
+        await bob.until(lambda: bob.links)
+        await bob.until(lambda: not bob.links)
+        await alice.api.call(SetTrustRequest(agent=bob.did, level="trusted"))
+        await alice.api.call(SendTaskRequest(agent=bob.did, message="second", wait_seconds=0))
+        await bob.until(lambda: bob.received_of("task"), 10)
