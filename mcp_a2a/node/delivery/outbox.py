@@ -14,11 +14,13 @@ from __future__ import annotations
 import random
 import sqlite3
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from functools import partial
 
 import anyio
 import anyio.lowlevel
 
+from mcp_a2a.errors import McpA2AError
 from mcp_a2a.node.delivery.events import (
     CheckWanted,
     DestinationBlocked,
@@ -376,7 +378,9 @@ class Outbox:
 
     def _redate(self, message_id: str) -> None:
         """Give a message dates that fit our clock, where it was written while that was wrong."""
-        fresh = redated(self._context, self._rows[message_id])
+        fresh = None
+        with suppress(McpA2AError):  # another version wrote it, or it has no room for other dates: it goes as it is
+            fresh = redated(self._context, self._rows[message_id])
         if fresh is not None:
             self._rows[message_id] = fresh
             self._context.database.enqueue_lazily(lambda connection: redate_outbox(connection, fresh))

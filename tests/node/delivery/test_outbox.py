@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import anyio
@@ -113,3 +114,20 @@ async def test_an_agent_that_was_blocked_while_it_was_dialled_is_dialled_again_o
         await alice.api.call(SetTrustRequest(agent=bob.did, level="trusted"))
         await alice.api.call(SendTaskRequest(agent=bob.did, message="second", wait_seconds=0))
         await bob.until(lambda: bob.received_of("task"), 10)
+
+
+async def test_a_message_that_this_version_cannot_read_goes_under_its_old_dates(world: World) -> None:
+    """Another version has journalled it, while the clock was ahead."""
+    async with world.person("alice") as alice, outsider(world.network, "bob") as bob:
+        came: list[bytes] = []
+
+        def react(link: Link, envelope: bytes) -> Answer | None:
+            came.append(envelope)
+            return None
+
+        bob.reaction = react
+        await bob.dial(alice)
+        await bob.until(lambda: came)
+        before = len(came)
+        alice.node.outbox.push(replace(update(alice.node, bob, 1, time.time() + 7200.0), payload=b"{}"))
+        await bob.until(lambda: len(came) > before)
