@@ -44,7 +44,7 @@ from mcp_a2a.node.delivery.merging import merge_updates
 from mcp_a2a.node.delivery.model import At, Block, Hurry, Kind, Obstacle, Outgoing, StoredCopy
 from mcp_a2a.node.delivery.queue import SLICE, DeliveryQueue
 from mcp_a2a.node.delivery.sealed import SealedCourier
-from mcp_a2a.node.delivery.settlement import Settlement
+from mcp_a2a.node.delivery.settlement import REFUSALS, Settlement
 from mcp_a2a.node.delivery.words import said
 from mcp_a2a.node.peers.dialer import Dialer
 from mcp_a2a.node.peers.directory import Directory, Peer
@@ -373,7 +373,7 @@ class Outbox:
             self._forget(message_id)
         if stale_difference(code)[0]:
             why = self._context.clocks.blame(PeerId.parse_untrusted(row.peer))
-            code = f"stale:{why}" if why else "stale"
+            code = f"stale:{why or REFUSALS['stale']}"
         self._settlement.refused(row, self._name(row.peer), code)
 
     def _redate(self, message_id: str) -> None:

@@ -14,12 +14,14 @@ import pytest
 from mcp_a2a.api.agents import SetTrustRequest
 from mcp_a2a.api.tasks import SendTaskRequest
 from mcp_a2a.node.node import Node
+from mcp_a2a.node.settlement import CLOCK_HINT
 from mcp_a2a.ports import Link
 from mcp_a2a.protocol.blob import piece_id
 from mcp_a2a.protocol.control import Answer, Refused
 from mcp_a2a.protocol.envelope import Header
 from mcp_a2a.protocol.model import TaskState
 from mcp_a2a.protocol.paths import DirectAddr
+from mcp_a2a.protocol.receipt import envelope_id_of, sign_verdict
 from mcp_a2a.store.journal import OutboxRow
 from mcp_a2a_transports.memory import DOMAIN, PORT
 from tests.node.outsider import WEEK, Outsider, outsider, update_letter
@@ -131,3 +133,26 @@ async def test_a_message_that_this_version_cannot_read_goes_under_its_old_dates(
         before = len(came)
         alice.node.outbox.push(replace(update(alice.node, bob, 1, time.time() + 7200.0), payload=b"{}"))
         await bob.until(lambda: len(came) > before)
+
+
+async def test_a_task_that_is_refused_because_of_a_clock_says_what_to_do_about_it(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where the recipient does not say how far its clock is off."""
+    set_patience(monkeypatch, clock=0.0)
+    async with world.person("alice") as alice, outsider(world.network, "bob") as bob:
+
+        def react(link: Link, envelope: bytes) -> Answer:
+            payload = bob.read(envelope)
+            if payload.type != "task":
+                return bob.sign_for(link, envelope)
+            postmark = bob.postmark(envelope, payload)
+            signature = sign_verdict(bob.identity, postmark, "stale")
+            return Refused(envelope_id_of(postmark), "stale", signature=signature)
+
+        bob.reaction = react
+        await bob.dial(alice)
+        view = await alice.api.call(SendTaskRequest(agent=bob.did, message="hello", wait_seconds=5))
+        assert view.done
+        assert view.error is not None
+        assert view.error.hint == CLOCK_HINT
