@@ -227,6 +227,7 @@ class SealedCourier:
         """What was under way may be lost with the link."""
         route = self._routes.pop(link, None)
         self._outdated.discard(link)
+        self._ahead.pop(str(link.peer), None)
         if route is not None:
             del self._links[route.id]
             self.queue.route_closed(str(link.peer), route.id, self.at(), (f"{route.shown}: {reason}",))
@@ -284,7 +285,8 @@ class SealedCourier:
         if answer.code == "unknown_key" and answer.bundle is not None and answer.bundle.peer == peer.peer_id:
             if self.queue.may_answer(answer.envelope, route, signed=signed):
                 peer.learn_bundle(answer.bundle)
-                (self._outdated.add if answer.bundle.supersedes(link.bundle) else self._outdated.discard)(link)
+                is_newer = link in self._routes and answer.bundle.supersedes(link.bundle)
+                (self._outdated.add if is_newer else self._outdated.discard)(link)
             answered = Answered(Word.NEWER_KEY, signed)
         elif signed and answered.word is Word.STALE:
             self._hear_clock(some, answer.code)

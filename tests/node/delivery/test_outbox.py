@@ -156,3 +156,16 @@ async def test_a_task_that_is_refused_because_of_a_clock_says_what_to_do_about_i
         assert view.done
         assert view.error is not None
         assert view.error.hint == CLOCK_HINT
+
+
+async def test_nothing_is_kept_of_a_link_that_has_ended(world: World) -> None:
+    async with world.person("alice") as alice, outsider(world.network, "bob") as bob:
+        link = await bob.dial(alice)
+        await bob.until(lambda: bob.received_of("advert"))
+        courier = alice.node.outbox._courier
+        courier.seal_ahead(update(alice.node, bob, 1, time.time()))
+        assert courier._ahead
+        link.close("it leaves")
+        await until(lambda: not courier._routes)
+        assert (courier._ahead, courier._links, courier._outdated) == ({}, {}, set())
+        assert not alice.node.outbox._queue._waiting.peers
