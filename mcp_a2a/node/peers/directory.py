@@ -150,7 +150,11 @@ class Directory:
     def _make_room(self) -> None:
         if len(self._peers) < MAX_PEERS:
             return
-        idle = [peer for peer in self if not (peer.links or peer.sightings) and self._trust.of(peer) == "stranger"]
+        idle = [
+            peer
+            for peer in self
+            if not (peer.links or peer.sightings or peer.row.addresses) and self._trust.of(peer) == "stranger"
+        ]
         if idle:
             oldest = min(idle, key=lambda peer: peer.row.last_seen or 0)
             del self._peers[oldest.peer_id]

@@ -19,6 +19,7 @@ from mcp_a2a.ports import Link
 from mcp_a2a.protocol.blob import piece_id
 from mcp_a2a.protocol.control import Answer, Refused
 from mcp_a2a.protocol.envelope import Header
+from mcp_a2a.protocol.identity import Identity
 from mcp_a2a.protocol.model import TaskState
 from mcp_a2a.protocol.paths import DirectAddr
 from mcp_a2a.protocol.receipt import envelope_id_of, sign_verdict
@@ -169,3 +170,19 @@ async def test_nothing_is_kept_of_a_link_that_has_ended(world: World) -> None:
         await until(lambda: not courier._routes)
         assert (courier._ahead, courier._links, courier._outdated) == ({}, {}, set())
         assert not alice.node.outbox._queue._waiting.peers
+
+
+async def test_an_agent_that_was_added_by_hand_is_reached_after_a_crowd_of_strangers_came(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mcp_a2a.node.directory.MAX_PEERS", 3)
+    async with world.person("alice") as alice:
+        bob_id = Identity(b"bob".ljust(32, b"\1")).peer_id
+        alice.node.directory.get(bob_id).row.addresses = (str(DirectAddr("bob" + DOMAIN, PORT)),)
+        await alice.api.call(SendTaskRequest(agent=str(bob_id), message="hello", wait_seconds=0))
+        await until(lambda: alice.node.outbox._queue.failures(str(bob_id)) > 1)
+        for number in range(5):
+            alice.node.directory.get(Identity(bytes([number]) * 32).peer_id)
+        async with outsider(world.network, "bob") as bob:
+            alice.node.outbox.seek(bob.peer_id)
+            await bob.until(lambda: bob.received_of("task"), 5)
