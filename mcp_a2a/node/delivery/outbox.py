@@ -11,6 +11,7 @@ the open tasks at one agent are one reason.
 
 from __future__ import annotations
 
+import logging
 import random
 import sqlite3
 from collections.abc import Iterable, Sequence
@@ -57,6 +58,8 @@ from mcp_a2a.protocol.receipt import envelope_id_of
 from mcp_a2a.protocol.replay import stale_difference
 from mcp_a2a.store.journal import OutboxRow, drop_outbox, redate_outbox
 from mcp_a2a.store.records import has_open_sent
+
+logger = logging.getLogger(__name__)
 
 ASKING = frozenset({"task", "message"})
 """Messages after which an answer is awaited."""
@@ -221,7 +224,11 @@ class Outbox:
         """Whether an answer of this peer is awaited."""
         if self._directory.get(PeerId.parse_untrusted(did)).row.trust == "blocked":
             return False
-        return self._context.database.read(lambda connection: has_open_sent(connection, did))
+        try:
+            return self._context.database.read(lambda connection: has_open_sent(connection, did))
+        except McpA2AError as error:  # asked again before the next attempt: delivery goes on without the disk
+            logger.warning("whether an answer is awaited of %s cannot be read: %s", did, error)
+            return True
 
     # --- what is shown ---------------------------------------------------------------------------
 

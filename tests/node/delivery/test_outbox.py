@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -186,3 +187,25 @@ async def test_an_agent_that_was_added_by_hand_is_reached_after_a_crowd_of_stran
         async with outsider(world.network, "bob") as bob:
             alice.node.outbox.seek(bob.peer_id)
             await bob.until(lambda: bob.received_of("task"), 5)
+
+
+async def test_a_link_that_closes_while_the_disk_does_not_answer_is_opened_again(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether an answer is awaited cannot be read at that moment."""
+    async with world.person("alice") as alice, outsider(world.network, "bob") as bob:
+        alice.node.directory.get(bob.peer_id).row.addresses = (str(DirectAddr("bob" + DOMAIN, PORT)),)
+        bob.reaction = lambda *_: None
+        await alice.api.call(SendTaskRequest(agent=bob.did, message="hello", wait_seconds=0))
+        await bob.until(lambda: bob.links)
+        asked: list[str] = []
+
+        def broken(_: sqlite3.Connection, did: str) -> bool:
+            asked.append(did)
+            raise sqlite3.OperationalError("disk I/O error")
+
+        monkeypatch.setattr("mcp_a2a.node.delivery.outbox.has_open_sent", broken)
+        bob.links[0].close("it restarts")
+        await bob.until(lambda: not bob.links)
+        await bob.until(lambda: bob.links, 10)
+        assert asked
