@@ -274,22 +274,22 @@ class Page:
 def page_after(connection: sqlite3.Connection, task_id: str, cursor: str) -> Page | None:
     """The events of a task behind a cursor; None without such a task."""
     row = connection.execute(
-        "SELECT tasks.n, context_id, state, direct, events, e.id & 16777215, e.at, e.kind, e.size, e.body FROM tasks"
+        "SELECT created, context_id, state, direct, events, e.id & 16777215, e.at, e.kind, e.size, e.body FROM tasks"
         " LEFT JOIN task_events e ON e.id BETWEEN tasks.n << 24 | ?2 AND tasks.n << 24 | events"
         " WHERE tasks.id = ?1 ORDER BY e.id",
         (task_id, _number(cursor)),
     ).fetchall()
     if not row:
         return None
-    _, context_id, state, direct, events = row[0][:5]
-    head = Head(str(context_id), TaskState(state), bool(direct), int(events))
+    created, context_id, state, direct, events = row[0][:5]
+    head, number = Head(str(context_id), TaskState(state), bool(direct), int(events)), _number(cursor)
     found = [one[5:] for one in row if one[5] is not None]
-    known, behind = (found[:1], found[1:]) if _number(cursor) else ([], found)
-    is_here = not _number(cursor) or (bool(known) and cursor == cursor_at(known[0][0], known[0][1]))
-    is_whole = len(behind) == head.events - _number(cursor) and all(
-        body is not None or not size for *_, size, body in behind
-    )
-    newest = found[-1] if found else (0, 0.0)
+    behind = [one for one in found if one[0] > number]
+    # An event that a damaged database lost has the nonce of its task (`cursor_of`), or its reader would never wait.
+    known_at = found[0][1] if len(found) > len(behind) else created
+    is_here = not number or cursor == cursor_at(number, known_at)
+    is_whole = len(behind) == head.events - number and all(body is not None or not size for *_, size, body in behind)
+    newest = (behind[-1][0], behind[-1][1]) if behind else (number, known_at)
     entries = tuple(Entry(kind, at, body) for _, at, kind, _, body in behind)
     return Page(head, entries if is_here and is_whole else None, cursor_at(newest[0], newest[1]))
 
@@ -314,7 +314,7 @@ def kinds_after(connection: sqlite3.Connection, task_id: str, number: int) -> li
 
 
 def cursor_of(connection: sqlite3.Connection, task: Task) -> str:
-    """The cursor behind the newest event of a task. A task that is not stored yet has the one of its beginning."""
+    """The cursor behind the newest event of a task. Where that is not stored, it has the time of the beginning."""
     row = connection.execute(
         "SELECT at FROM task_events WHERE id = (SELECT n << 24 FROM tasks WHERE id=?) | ?", (task.id, task.events)
     ).fetchone()
