@@ -7,8 +7,8 @@ and artifacts of a task that ended are read from the task. So nothing large is s
                database has in its place
     follows    the events behind it, if each of them is there with its body; else the reader needs the whole task
 
-Rows stay as long as their task (a trigger drops them with it). Bodies go soon after a task is at rest, and where there
-is too much of them, the oldest first. A reader that is further behind gets the task as it is.
+Rows stay as long as their task (a trigger drops them with it), the newest of them. Bodies go soon after a task is at
+rest, and where there is too much of them, the oldest first. A reader that is further behind gets the task as it is.
 """
 
 from __future__ import annotations
@@ -32,6 +32,9 @@ MAX_BODY = 1024 * 1024
 MAX_BODIES_OF_TASK = 16 * 1024 * 1024
 MAX_EVENTS_OF_TASK = 5_000
 """Bytes of bodies, and bodies, that are kept of one task."""
+
+ROWS_FOR_EACH_BODY = 4
+"""So many times as many rows are kept of one task: an agent may talk for as long as its task is open."""
 
 MAX_BODIES = 64 * 1024 * 1024
 """Bytes of all bodies, looked at by the minute (`trim`)."""
@@ -104,12 +107,12 @@ def log(connection: sqlite3.Connection, n: int, change: Change) -> None:
         number += 1
         body, size = _body(event, status, ends=ends)
         rows.append((n << _BITS | number, change.at, kind, size, body))
-        heavy = heavy or size > _LOOK_AT_BYTES or (size > 0 and number % LOOK_EVERY == 0)
+        heavy = heavy or size > _LOOK_AT_BYTES or number % LOOK_EVERY == 0
     if rows and number <= _NUMBERS:
         # A number that is there already is one of a damaged row: the log is no reason for a task to stop.
         connection.executemany("REPLACE INTO task_events(id, at, kind, size, body) VALUES (?, ?, ?, ?, ?)", rows)
     if heavy:
-        _trim_task(connection, n)
+        _trim_task(connection, n, number)
 
 
 def _body(event: object, status: TaskStatus | None, *, ends: bool) -> tuple[bytes | None, int]:
@@ -138,8 +141,11 @@ def log_one(connection: sqlite3.Connection, n: int, number: int, event: type[e.E
         )
 
 
-def _trim_task(connection: sqlite3.Connection, n: int) -> None:
-    """Drop the oldest bodies of a task that has too much of them."""
+def _trim_task(connection: sqlite3.Connection, n: int, newest: int) -> None:
+    """Drop the oldest bodies of a task that has too much of them, and the oldest rows."""
+    left = min(newest, _NUMBERS) - ROWS_FOR_EACH_BODY * MAX_EVENTS_OF_TASK
+    if left > 0:
+        connection.execute("DELETE FROM task_events WHERE id BETWEEN ? AND ?", (n << _BITS, n << _BITS | left))
     bodies = connection.execute(
         "SELECT id, size FROM task_events WHERE id BETWEEN ? AND ? AND body IS NOT NULL ORDER BY id DESC",
         (n << _BITS, n << _BITS | _NUMBERS),

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from contextlib import closing
 
+import pytest
+
 from mcp_a2a.protocol.model import TaskState
 from mcp_a2a.protocol.task import events as e
+from mcp_a2a.store import task_events
 from mcp_a2a.store.records import find_task
 from mcp_a2a.store.task_events import cursor_of, page_after
-from tests.protocol.task.samples import said
-from tests.store.test_task_events import ID, begin, fresh, record
+from tests.protocol.task.samples import T0, said
+from tests.store.test_task_events import ID, Reader, begin, fresh, record, rows
 
 
 def test_a_reader_that_got_the_task_because_its_log_is_lost_waits_for_what_comes_then() -> None:
@@ -27,3 +30,16 @@ def test_a_reader_that_got_the_task_because_its_log_is_lost_waits_for_what_comes
         assert page is not None
         assert page.entries is not None
         assert [entry.kind for entry in page.entries] == ["progressed"]
+
+
+def test_an_agent_that_talks_without_end_does_not_fill_the_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(task_events, "MAX_EVENTS_OF_TASK", 10)
+    with closing(fresh()) as connection:
+        begin(connection)
+        reader = Reader()
+        for number in range(500):
+            record(connection, e.Told(number, 1), e.Progressed(said(TaskState.WORKING, f"{number}")), now=T0 + number)
+        assert len(rows(connection)) < 200
+        reader.read(connection)
+        record(connection, e.Progressed(said(TaskState.WORKING, "more")), now=T0 + 600)
+        assert [entry.kind for entry in reader.read(connection)] == ["progressed"]
