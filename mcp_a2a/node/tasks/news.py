@@ -22,11 +22,13 @@ from mcp_a2a.node.tasks.contact_requests import HELD_SECONDS
 from mcp_a2a.node.tasks.intake import Intake
 from mcp_a2a.protocol.moment import moment_of
 from mcp_a2a.protocol.rates import Buckets, Rate
+from mcp_a2a.protocol.state import TaskState
+from mcp_a2a.protocol.task.table import MOVES
 from mcp_a2a.protocol.task.task import Task
 from mcp_a2a.protocol.text import preview
 from mcp_a2a.protocol.times import iso
 from mcp_a2a.store.records import find_task
-from mcp_a2a.store.task_events import ENDS, kinds_after
+from mcp_a2a.store.task_events import ENDS, KINDS, kinds_after
 
 MAX_EVENTS = 512
 """Events that a reader may be late for: more than a terminal shows in minutes."""
@@ -37,6 +39,8 @@ MAX_TASKS = 4096
 MEMORABLE = frozenset({"asked", "authorization_asked", "accepted", "progressed", "replied"})
 """Events between which a question is another one; asked twice with none of the others between, it is told once."""
 
+STATES = {KINDS[event]: state for event, state in MOVES.items()}
+"""The state that each event led to. The task may be further: all changes of one commit are on the disk by then."""
 
 UNREAD_SECONDS = 120.0
 """After so long without a reader nothing is noted any more."""
@@ -154,7 +158,7 @@ class News:
             news = _kind_of(task, entry.kind)
             is_new = told is not None or entry.at >= self._since
             if news is not None and is_new and entry.kind != last.kind:
-                self._tell(news, task)
+                self._tell(news, task, state=STATES.get(entry.kind))
             last = _Told(entry.number, entry.kind if entry.kind in MEMORABLE else last.kind)
         self._remember(task_id, last)
 
@@ -169,6 +173,7 @@ class News:
         kind: EventKind,
         record: Task | None = None,
         *,
+        state: TaskState | None = None,
         agent: AgentRef | None = None,
         network: str | None = None,
         detail: str | None = None,
@@ -183,7 +188,7 @@ class News:
             agent=agent,
             task_id=record.id if record is not None else None,
             skill=preview(record.skill, 128) if record is not None and record.skill else None,
-            state=moment_of(record.state, record.delivery) if record is not None else None,
+            state=moment_of(state or record.state, record.delivery) if record is not None else None,
             network=network,
             detail=detail,
         )
