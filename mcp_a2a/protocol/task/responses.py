@@ -10,7 +10,6 @@ from collections.abc import Iterator, Sequence
 
 from mcp_a2a.errors import WebAnswerError
 from mcp_a2a.protocol.model import (
-    Artifact,
     ArtifactChunk,
     Message,
     StreamResponse,
@@ -27,7 +26,7 @@ from mcp_a2a.protocol.task.events import Event
 from mcp_a2a.protocol.task.machine import apply
 from mcp_a2a.protocol.task.table import going_on
 from mcp_a2a.protocol.task.task import Task
-from mcp_a2a.protocol.task.told import ENDINGS, MAX_REASON, Made, fact_of, in_order, is_too_large
+from mcp_a2a.protocol.task.told import ENDINGS, MAX_REASON, Made, fact_of, fresh_of, in_order, is_too_large
 from mcp_a2a.protocol.task.turns import answered, asks_again, content_of, heard_of, is_old_question
 from mcp_a2a.protocol.text import clean
 from mcp_a2a.protocol.times import iso
@@ -94,19 +93,13 @@ def _together(made: Sequence[e.ArtifactsGrown | e.ArtifactsReplaced]) -> Made:
 
 def _made(task: Task, response: StreamResponse, _now: float) -> Iterator[Event]:
     if response.task is not None:
-        fresh = _fresh(task, response.task.artifacts)
+        fresh = fresh_of(task, response.task.artifacts)
         if fresh:
             yield e.ArtifactsReplaced(fresh)
     elif response.artifact_update is not None:
         update = response.artifact_update
         chunk = ArtifactChunk(artifact=update.artifact, append=update.append, last_chunk=update.last_chunk)
         yield e.ArtifactsGrown((chunk,), task.streamed + 1)
-
-
-def _fresh(task: Task, artifacts: tuple[Artifact, ...]) -> tuple[Artifact, ...]:
-    """The artifacts that are other than they were; some agents leave out those that they told of before."""
-    known = {artifact.artifact_id: artifact for artifact in task.artifacts}
-    return tuple(artifact for artifact in artifacts if known.get(artifact.artifact_id) != artifact)
 
 
 def _said(task: Task, response: StreamResponse, now: float) -> Iterator[Event]:

@@ -34,7 +34,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from mcp_a2a.protocol.model import Delivery, TaskState, TaskStatus, words_of
+from mcp_a2a.protocol.model import Artifact, Delivery, TaskState, TaskStatus, words_of
 from mcp_a2a.protocol.payload import TaskFailure, UpdateBody
 from mcp_a2a.protocol.task import events as e
 from mcp_a2a.protocol.task.artifacts import MAX_RESULT, grow, replace, size_of, too_large
@@ -123,11 +123,18 @@ def _newest(task: Task, seq: int, body: UpdateBody) -> tuple[Event, ...] | None:
     grown: Made | None = () if body.whole is not None else _grown(known, body, late=False)
     if grown is None:
         return None
-    made = (*grown, e.ArtifactsReplaced(body.artifacts)) if body.artifacts else grown
+    fresh = fresh_of(known if not grown else apply(known, grown[0], task.updated), body.artifacts)
+    made = (*grown, e.ArtifactsReplaced(fresh)) if fresh else grown
     if is_too_large(known, made):
         return _overflow(task)
     arrived = (e.Delivered(),) if task.delivery in DELIVERIES[e.Delivered].sources else ()
     return (told, *arrived, *in_order(task, made, _fact(task, body), body.status.timestamp))
+
+
+def fresh_of(task: Task, artifacts: tuple[Artifact, ...]) -> tuple[Artifact, ...]:
+    """The artifacts that are other than they were: an agent that tells all of them again has nothing new in most."""
+    known = {artifact.artifact_id: artifact for artifact in task.artifacts}
+    return tuple(artifact for artifact in artifacts if known.get(artifact.artifact_id) != artifact)
 
 
 def _counted_anew(task: Task, body: UpdateBody) -> int | None:
