@@ -14,8 +14,8 @@ import pytest
 
 from mcp_a2a.api.agents import SetTrustRequest
 from mcp_a2a.api.tasks import SendTaskRequest
+from mcp_a2a.node.delivery.settlement import CLOCK_HINT
 from mcp_a2a.node.node import Node
-from mcp_a2a.node.settlement import CLOCK_HINT
 from mcp_a2a.ports import Link
 from mcp_a2a.protocol.blob import piece_id
 from mcp_a2a.protocol.control import Answer, Refused
@@ -176,7 +176,7 @@ async def test_nothing_is_kept_of_a_link_that_has_ended(world: World) -> None:
 async def test_an_agent_that_was_added_by_hand_is_reached_after_a_crowd_of_strangers_came(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mcp_a2a.node.directory.MAX_PEERS", 3)
+    monkeypatch.setattr("mcp_a2a.node.peers.directory.MAX_PEERS", 3)
     async with world.person("alice") as alice:
         bob_id = Identity(b"bob".ljust(32, b"\1")).peer_id
         alice.node.directory.get(bob_id).row.addresses = (str(DirectAddr("bob" + DOMAIN, PORT)),)
