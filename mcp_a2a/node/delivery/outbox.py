@@ -154,8 +154,9 @@ class Outbox:
 
     def drop(self, message_ids: Iterable[str]) -> None:
         """These messages need no more sending; the journal knows it already."""
+        at = self._at()  # it may show that the clock was set, and that a message is over
         gone = [one for one in message_ids if one in self._rows]
-        self._queue.withdraw(gone, self._at())
+        self._queue.withdraw(gone, at)
         for message_id in gone:
             self._forget(message_id)
         self._advance()

@@ -225,12 +225,13 @@ class SealedCourier:
 
     def link_closed(self, link: Link, reason: str) -> None:
         """What was under way may be lost with the link."""
+        at = self.at()  # it may show that the clock was set, and then messages are sent, also on this route
         route = self._routes.pop(link, None)
         self._outdated.discard(link)
         self._ahead.pop(str(link.peer), None)
         if route is not None:
             del self._links[route.id]
-            self.queue.route_closed(str(link.peer), route.id, self.at(), (f"{route.shown}: {reason}",))
+            self.queue.route_closed(str(link.peer), route.id, at, (f"{route.shown}: {reason}",))
 
     def attended(self, peer: Peer) -> None:
         """A relay has said whether this peer is connected to it."""

@@ -209,3 +209,15 @@ async def test_a_link_that_closes_while_the_disk_does_not_answer_is_opened_again
         await bob.until(lambda: not bob.links)
         await bob.until(lambda: bob.links, 10)
         assert asked
+
+
+async def test_a_message_may_expire_in_the_moment_in_which_it_is_dropped(world: World) -> None:
+    """The clock was set, and the first to read it since is the one that drops the message."""
+    async with world.person("alice") as alice, outsider(world.network, "bob") as bob:
+        outbox = alice.node.outbox
+        old = replace(update(alice.node, bob, 1, time.time()), kept=0.0)
+        outbox.push(old)
+        world.clock.jump(8 * 86_400.0)
+        outbox.drop([old.id])
+        assert not outbox.holds(old.id)
+        assert not outbox._rows
