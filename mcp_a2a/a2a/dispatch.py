@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 from mcp_a2a.a2a.faults import Fault, Kind
 from mcp_a2a.a2a.files import Presenter
 from mcp_a2a.a2a.params import ListParams, OnePushParams, PushParams, SendParams, TaskParams
+from mcp_a2a.a2a.retelling import retold
 from mcp_a2a.a2a.service import CLIENTS_KEY, Service
 from mcp_a2a.api.a2a import (
     HOP,
@@ -114,11 +115,9 @@ class Dispatch:
             yield await present(_shortened(event, length), answer.task.id)
 
     async def _events(self, request: A2AFollowRequest, view: A2AFollowView) -> AsyncIterator[StreamResponse]:
-        """What happens from there until the task rests."""
+        """What happens from there until the task rests, to a client that has been told the task."""
         while True:
-            if view.task is not None:
-                yield StreamResponse(task=view.task)
-            for event in view.events:
+            for event in (*(retold(view.task) if view.task is not None else ()), *view.events):
                 yield event
             if view.over:
                 return
@@ -166,9 +165,13 @@ class Dispatch:
         view = await self._node.call(request)
         if view.task is not None and is_terminal(view.task.status.state):
             raise Fault(Kind.UNSUPPORTED_OPERATION, f"The task {params.id} has ended; GetTask shows it.")
-        async for event in self._events(request, view):
+        present = self._presenter(service).event
+        if view.task is not None:
             service.check()
-            yield await self._presenter(service).event(event, params.id)
+            yield await present(StreamResponse(task=view.task), params.id)
+        async for event in self._events(request, view.model_copy(update={"task": None})):
+            service.check()
+            yield await present(event, params.id)
 
     # --- withdrawing -----------------------------------------------------------------------------
 

@@ -134,7 +134,8 @@ def _newest(task: Task, seq: int, body: UpdateBody) -> tuple[Event, ...] | None:
 def fresh_of(task: Task, artifacts: tuple[Artifact, ...]) -> tuple[Artifact, ...]:
     """The artifacts that are other than they were: an agent that tells all of them again has nothing new in most."""
     known = {artifact.artifact_id: artifact for artifact in task.artifacts}
-    return tuple(artifact for artifact in artifacts if known.get(artifact.artifact_id) != artifact)
+    told = {artifact.artifact_id: artifact for artifact in artifacts}  # of two under one id the last counts
+    return tuple(artifact for name, artifact in told.items() if known.get(name) != artifact)
 
 
 def _counted_anew(task: Task, body: UpdateBody) -> int | None:
