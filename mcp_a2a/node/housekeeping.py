@@ -89,7 +89,11 @@ class Housekeeping:
         return True
 
     async def _store_keys(self) -> bool:
-        """Store our keys, and tell everybody the newest; False when the disk does not take them now."""
+        """Store our keys and publish the newest one.
+
+        Returns:
+            False if the disk does not take them now.
+        """
         kept = self.ring.dump()
         try:
             await self.context.database.write(lambda connection: set_meta(connection, RING, kept))

@@ -201,7 +201,7 @@ class Node:
         self.directory.lost(peer, provenance)
 
     async def look(self, record: Task) -> None:
-        """Somebody looks at a task: ask its agent about it, for a moment. What the caller knew of it is old then."""
+        """Ask the agent of a task about it, for a moment, because a caller reads the task. `record` may be old then."""
         if record.counterpart == "http":
             await self.web_courier.glance(record)
         else:
@@ -214,7 +214,7 @@ class Node:
     # --- networks --------------------------------------------------------------------------------
 
     def _let_in(self, peer_id: PeerId) -> None:
-        """Somebody turned out to be a member: what was held of it need not wait for a person any more."""
+        """Take in what was held of a new member of our networks: no person has to decide about it any more."""
         peer, database = self.directory.get(peer_id), self.context.database
         self.outbox.sighted(peer)
         if not self.trust.admits(peer) or not database.read(lambda c: held(c, peer.row.did)):

@@ -1,7 +1,7 @@
-"""What an identity remembers while no process of it runs: the same views, of a node that is put together and not run.
+"""Answers from the disk while no process runs the node: the same views, of a node that is put together and not run.
 
-Nothing is written, nobody is asked, and nobody hears of it. Only what a running node knows is left out, and says so:
-nobody is online, and no relay was asked.
+Nothing is written and nothing is sent. The parts that only a running node knows are left out, and the answer says so:
+no agent is online, and no relay was asked.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class RestingApi(LocalNode):
 
     @answers(DiscoverRequest)
     async def discover(self, _: DiscoverRequest) -> DiscoverView:
-        """Nobody is looked for."""
+        """No lookup runs, so only the disk answers."""
         return DiscoverView(agents=(), total=0)
 
     @answers(ListTasksRequest)
@@ -65,7 +65,7 @@ class RestingApi(LocalNode):
     @answers(PeersRequest)
     async def peers(self, _: PeersRequest) -> PeersView:
         """See `PeersRequest`."""
-        known = self._api.known_agents.everybody()
+        known = self._api.known_agents.peers()
         rows = self._database.read(pending_outbox)
         waiting = Counter(row.peer for row in rows if row.type != "blob")
         return known.model_copy(update={"peers": tuple(_unseen(peer, waiting[peer.did]) for peer in known.peers)})
@@ -88,7 +88,7 @@ class NothingYet(LocalNode):
 
     @answers(DiscoverRequest)
     async def discover(self, _: DiscoverRequest) -> DiscoverView:
-        """Nobody is looked for."""
+        """No lookup runs, and the identity knows no agent."""
         return DiscoverView(agents=(), total=0)
 
     @answers(ListTasksRequest)
@@ -107,7 +107,7 @@ class NothingYet(LocalNode):
 
     @answers(PeersRequest)
     async def peers(self, _: PeersRequest) -> PeersView:
-        """Nobody."""
+        """No agents."""
         return PeersView(peers=(), contacts=())
 
     @answers(NetworksRequest)

@@ -68,7 +68,7 @@ class Discovery:
         return tuple(sorted(skills)[:12])
 
     def _is_there(self, request: DiscoverRequest) -> bool:
-        """Whether somebody who matches is present; who is only remembered may yet turn out to be."""
+        """True if a matching agent is present. A remembered agent that is away may still come online."""
         return any(peer.online for peer in self._matching(request)) or bool(self._matching_web(request))
 
     def _matching_web(self, request: DiscoverRequest, listed_keys: Container[str] = ()) -> list[WebPeer]:

@@ -39,8 +39,8 @@ class KnownAgents:
     consents: ConsentBook
     web: WebBook
 
-    def everybody(self) -> PeersView:
-        """Everybody known by key, and the strangers who wait."""
+    def peers(self) -> PeersView:
+        """The agents known by key, the agents at URLs, and the contact requests."""
         peers = sorted(self.directory, key=lambda peer: (not peer.online, peer.name, peer.row.did))
         known = {peer.row.did for peer in peers}
         alone = [web for web in self.ways.alone() if web.key not in known]
@@ -66,7 +66,7 @@ class KnownAgents:
         )
 
     async def add(self, address: str) -> AgentView:
-        """Dial an address and remember whoever answers.
+        """Dial an address and remember the agent that answers there.
 
         Raises:
             NoRouteError, ConfigurationError

@@ -1,7 +1,7 @@
-"""Signs the card of our own agent for whoever serves it.
+"""Signs the card of our own agent for the server that publishes it.
 
-The A2A server knows where it serves and on what terms, the node has the key. So the node signs what the server shows,
-but only what its own agent says of itself: a server that shows another name, other words or other skills gets nothing.
+The A2A server knows its URLs and its terms, the node has the key. So the node signs the card that the server publishes,
+but only what its own agent says of itself: a card with another name, description or skills is not signed.
 """
 
 from __future__ import annotations

@@ -16,11 +16,11 @@ from mcp_a2a.node.runtime.context import wait_until
 SETTLE_LOCAL_SECONDS = 0.3
 SETTLE_LAN_SECONDS = 1.6
 SETTLE_RELAY_SECONDS = 1.8
-"""How long after its start a node may not have heard of everybody yet (an mDNS answer takes up to 1.2 s)."""
+"""Time after the start of a node within which agents may still be unknown to it (an mDNS answer takes up to 1.2 s)."""
 
 SETTLE_DIALLING_SECONDS = 3.0
-"""The same, while somebody who was seen is being dialled: on a busy machine a handshake takes its time. A node of any
-age waits so long for an agent that came just now and has not said yet what it is called."""
+"""The same, while a sighted agent is being dialled: on a busy machine a handshake takes its time. A node of any
+age waits so long for an agent that came just now and has not sent its name yet."""
 
 YOUNG_SECONDS = 3.0
 GREETING_SECONDS = 0.5
@@ -56,7 +56,7 @@ class Patience:
             await wait_until(self._directory.changes.event(), remaining)
 
     def _youth(self) -> float:
-        """How much longer the node may not have heard of everybody."""
+        """Seconds for which agents of the surroundings may still be unknown to this node."""
         settle = SETTLE_LAN_SECONDS if self._lookups.is_on("mdns") else SETTLE_LOCAL_SECONDS
         if not self._networks.settled:
             settle = SETTLE_RELAY_SECONDS

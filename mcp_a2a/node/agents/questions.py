@@ -79,7 +79,7 @@ class Agents:
     async def peers(self, _: PeersRequest) -> PeersView:
         """Every agent that is known by key, and the contact requests."""
         await self.patience.look_up()
-        return self.known.everybody()
+        return self.known.peers()
 
     @answers(PingRequest)
     async def ping(self, request: PingRequest) -> PingView:

@@ -52,11 +52,11 @@ class Search:
                 raise PeerNotFoundError(asked)
             return known or await web.find(asked)
         if asked.startswith("did:") or key_beginning(asked):
-            return await self.find(asked)  # whoever is named like a key is not meant by it
+            return await self.find(asked)  # a text in the form of a key never means an agent of that name
         await self.patience.until(lambda: self._is_present(asked) or web.named(asked))
         others = [peer for peer in self.directory if look_alike(peer.name, asked)]
         every = web.named(asked)
-        # Whoever shouts a name on the LAN does not get in the way of those who have it already.
+        # An agent that announces a name on the LAN does not displace the known agents of that name.
         every = [peer for peer in every if peer.row.origin != LAN] or ([] if others else every)
         alike = self.ways.alone(every)
         by_card = self._called_by_card(asked, every)
@@ -116,8 +116,8 @@ class Search:
 
     def _is_skill(self, asked: str) -> bool:
         """Whether an agent that is known has a skill with this id."""
-        everybody = (*self.directory, *self.web)
-        return any(skill.id == asked.strip() for peer in everybody for skill in peer.skills)
+        known = (*self.directory, *self.web)
+        return any(skill.id == asked.strip() for peer in known for skill in peer.skills)
 
     def _is_present(self, asked: str) -> bool:
         beginning = key_beginning(asked)

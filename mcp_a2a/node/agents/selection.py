@@ -80,14 +80,14 @@ class Selector:
         self, request: SendTaskBySkillRequest, accepted: Callable[[Peer | WebPeer], bool]
     ) -> Selection | None:
         """Those of the accepted that may have it unasked; None where there are none at all."""
-        everybody = self._best(request, accepted)
-        if everybody is None or request.consent != "ask":
-            return everybody
+        best_of_all = self._best(request, accepted)
+        if best_of_all is None or request.consent != "ask":
+            return best_of_all
         cleared = self._best(request, lambda agent: accepted(agent) and self._standing(agent, request) == "allowed")
         if cleared is not None:
             return cleared
         undecided = self._best(request, lambda agent: accepted(agent) and self._standing(agent, request) == "open")
-        best = (undecided or everybody).first
+        best = (undecided or best_of_all).first
         await self._consent.check(best, request)
         raise ConsentDeclinedError(key_of(best), shown_key(key_of(best)))
 
@@ -97,7 +97,7 @@ class Selector:
         return "declined" if "declined" in standings else "open" if "open" in standings else "allowed"
 
     def _best(self, request: SendTaskBySkillRequest, accepted: Callable[[Peer | WebPeer], bool]) -> Selection | None:
-        """Those that are accepted: the ones with a key that are there, else the ones at URLs, else whoever is away."""
+        """The accepted agents: those online that are known by key, else those at URLs, else those that are offline."""
         found = self._with_skill(request.skill, accepted)
         present = [peer for peer in found if peer.online]
         web = [peer for peer in self._search.web_candidates(request.skill) if accepted(peer)]

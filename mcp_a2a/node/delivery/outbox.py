@@ -213,10 +213,10 @@ class Outbox:
         self._advance()
 
     def answer_received(self, link: Link, answer: Answer) -> None:
-        """A word about envelopes of ours.
+        """Apply an answer about envelopes of ours.
 
-        Only the recipient's own signature over what we sent ends our duty: of whoever carries it we
-        believe that it does not take something now, and nothing else.
+        Only the recipient's own signature over an envelope ends our duty to deliver it. The word of a relay, which
+        has no such signature, can only delay an envelope.
         """
         self._courier.answer_received(link, answer)
         self._advance()

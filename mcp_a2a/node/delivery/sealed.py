@@ -1,7 +1,7 @@
-"""Carries sealed envelopes over links, and reads what links say about them.
+"""Carries sealed envelopes over links, and reads the answers about them.
 
 It knows keys, signatures and links; the queue knows none of them. It checks the recipient's signature before it
-reports an answer: whoever carries an envelope can say anything about it.
+reports an answer: a relay that carries an envelope can claim anything about it.
 """
 
 from __future__ import annotations
@@ -243,7 +243,7 @@ class SealedCourier:
                 self.queue.route_opened(str(peer.peer_id), changed, self.at())
 
     def answer_received(self, link: Link, answer: Answer) -> None:
-        """A word about envelopes of ours, by whoever carries them or by their recipient."""
+        """Apply an answer about envelopes of ours, from a relay or from their recipient."""
         route = self._routes.get(link) or Route(ENDED, link.address, _way_of(link))
         match answer:
             case Delivered(postmarks, signature):
@@ -262,7 +262,7 @@ class SealedCourier:
         recipient = named[0][1].destination
         is_valid = receipt_is_valid(PeerId.parse_untrusted(recipient), postmarks, signature)
         for mark, some in named:
-            if some.destination == recipient:  # it signs for nobody else
+            if some.destination == recipient:  # its signature counts for envelopes to itself only
                 signed = is_valid and self._postmarks.get(some.id) == mark
                 self._answered(some, envelope_id_of(mark), Answered(Word.DELIVERED, signed), route)
 

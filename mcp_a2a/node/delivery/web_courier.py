@@ -1,13 +1,13 @@
-"""Brings tasks to agents at URLs, and what happens to them back.
+"""Brings tasks to agents at URLs, and their responses back.
 
-    letters in the journal  ->  message, by stream where the agent streams; cancel
-    no letter, work going on  ->  subscribe; where that is not known, poll
-    somebody must log in  ->  poll, slowly: where that is done, nobody tells us
-    otherwise  ->  the errand is over until somebody says something
+    messages in the journal   ->  message, by stream where the agent streams; cancel
+    no message, task working  ->  subscribe; where the task is unknown to the agent, poll
+    login needed              ->  poll slowly: the agent does not report a login
+    otherwise                 ->  the errand ends until there is a message again
 
-One errand for each task, one thing at a time. A letter leaves the journal in the transaction that stores the answer to
-it, so after a crash it is sent again, under the same ids. What cannot be reached is tried again with growing pauses;
-what took a letter and gave no proper answer, a few times only.
+One errand for each task, one request at a time. A message leaves the journal in the transaction that stores the answer
+to it, so after a crash it is sent again, under the same ids. An unreachable agent is tried again with growing pauses;
+an agent that took a message and gave no proper answer, a few times only.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ MAX_HISTORY = 1_024
 """Messages of a history that are asked for where a task rests without a word: some agents tell an answer in pieces."""
 
 GLANCE_SECONDS = 1.5
-"""How long somebody who looks at a task waits for a look at what rests at its agent."""
+"""Longest wait of a caller that reads a task for a fresh look at a task that rests at its agent."""
 
 MAX_LISTENING = 128
 """Streams at once; beyond that it is polled, so that there is always a connection to send and to cancel with."""
@@ -103,7 +103,7 @@ class WebCourier:
         self._context.tasks.start_soon(self._run, self._errands[task])
 
     async def glance(self, record: Task) -> None:
-        """Somebody looks at a task that waits for our word: look once whether it still does, for a moment."""
+        """Read the state of a task that waits for our message from its agent once, within `GLANCE_SECONDS`."""
         resting = record.state == TaskState.INPUT_REQUIRED and record.sent and record.remote is not None
         if not resting or record.id in self._errands:
             return
@@ -128,7 +128,7 @@ class WebCourier:
         while going:
             try:
                 going = await self._step(errand)
-            except McpA2AError as error:  # the disk is full, say: nothing was told to anybody that is not stored
+            except McpA2AError as error:  # a full disk, say: no caller was told of anything that is not stored
                 logger.warning("the errand of %s waits: %s", errand.task, error)
                 await anyio.sleep(DISK_SECONDS)
             except Exception:  # one agent must not take all others down with it
@@ -212,7 +212,7 @@ class WebCourier:
         """How a task gets on that was taken."""
         if record.remote is None:
             raise WebAnswerError(f"{peer.url} began a task and did not say its id.")
-        elsewhere = record.state == TaskState.AUTH_REQUIRED  # that takes a person, so nobody is in a hurry
+        elsewhere = record.state == TaskState.AUTH_REQUIRED  # a person has to act, so no poll is urgent
         streaming = self._may_stream(errand, peer) and not elsewhere
         pause = pause_after(MAX_EXPONENT if elsewhere else errand.looks, LOOK)
         if (errand.looks or not streaming) and await wait_until(errand.news, pause):

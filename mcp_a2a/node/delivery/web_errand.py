@@ -51,7 +51,7 @@ class Errand:
     """What its card says of streaming has not turned out to be wrong."""
     tried: str = ""
     broken: bool = False
-    """It failed in a way that nobody has thought of."""
+    """True after an unexpected error: an errand that failed so is not repeated."""
 
     def is_hopeless(self, error: WebError, *, undelivered: bool) -> bool:
         """Whether trying again would be in vain, or do more harm than good."""

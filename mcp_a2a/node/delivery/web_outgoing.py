@@ -34,7 +34,7 @@ class Outgoing:
         """Our message under their names, with its files in it."""
         context_id = self._context.database.read(lambda c: find_web_context(c, record.peer, record.context_id))
         if context_id is None and not record.context_id.startswith(OURS):
-            context_id = record.context_id  # whoever asked for the task has it from the agent
+            context_id = record.context_id  # the caller that asked for the task has it from the agent
         opens = message.message_id == record.messages[0].message_id
         metadata = dict(message.metadata or {})
         if record.skill is not None and opens:

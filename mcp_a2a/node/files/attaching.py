@@ -162,7 +162,7 @@ class Attaching:
         if not has_room and not or_say_so:
             raise FilesWaitError(MAX_OUT_BYTES // MIB)
         try:
-            with anyio.CancelScope(shield=True):  # a thread goes on, and leaves a file that nobody would know of
+            with anyio.CancelScope(shield=True):  # the thread goes on, and its file would belong to no task
                 made = await anyio.to_thread.run_sync(self._attach, parts, what, refs if has_room else None, left)
         except BaseException:
             self._discard(refs)
@@ -183,9 +183,9 @@ class Attaching:
         return await self._context.database.write(make_room) >= over
 
     async def attach_to_answer(self, request: AnswerRequest) -> tuple[AnswerRequest, tuple[BlobRef, ...]]:
-        """An answer with what it brings attached to it, and the files that travel beside.
+        """An answer with its files attached, and the files that travel beside it.
 
-        Where too many files wait, that of a worker says so in place of a file; whoever else answers can wait.
+        Where too many files wait, a worker's answer says so in place of a file; any other answer is refused for now.
 
         Raises:
             FileError, FilesWaitError: as in `attach`.

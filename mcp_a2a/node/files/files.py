@@ -141,7 +141,7 @@ class Files:
     # --- when they go ----------------------------------------------------------------------------
 
     def tidy(self) -> None:
-        """Drop the files that nobody will ask for any more."""
+        """Drop the files that no task refers to any more."""
         now = self._context.clocks.aged()
 
         def tidy(connection: sqlite3.Connection) -> None:

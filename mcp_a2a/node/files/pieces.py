@@ -93,7 +93,7 @@ class Pieces:
         if not admitted and not _expected(record, sender):
             raise Refusal(NOT_ADMITTED)
         if record is not None and record.done:
-            return  # whatever it belongs to, nobody needs it any more
+            return  # no file waits for this piece any more
         data = base64url_untrusted(body.data)
         check_piece_untrusted(data, body.piece, body.pieces)
         row = find_in(connection, sender, body.blob)

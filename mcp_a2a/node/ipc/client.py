@@ -87,13 +87,13 @@ class ControlClient:
                 question.answered.set()
 
     async def call(self, request: Request[A], /) -> A:
-        """Ask the owner.
+        """Send a request to the owner of the node and wait for its answer.
 
         Raises:
-            OwnerLostError: it went away; whether it acted is unknown.
-            OwnerSilentError: it lives and does not answer; the question is withdrawn.
-            TooLargeError: nobody asks so much.
-            McpA2AError: what the owner raised.
+            OwnerLostError: the owner is gone; it may have acted or not.
+            OwnerSilentError: the owner lives and does not answer; the request is withdrawn.
+            TooLargeError: the request is larger than a line of the socket may be.
+            McpA2AError: the error that the owner raised.
         """
         number, question = next(self._numbers), _Question()
         self._questions[number] = question
@@ -157,7 +157,7 @@ class ControlClient:
             raise TooLargeError(len(line), wire.MAX_LINE)
         async with self._writing:
             try:
-                # Whoever is cancelled now still ends the line: half of one would spoil all that follow.
+                # A cancelled caller still writes its line to the end: half a line would spoil those that follow.
                 with anyio.move_on_after(WRITE_SECONDS, shield=True) as writing:
                     await self._stream.send(line)
             except (anyio.BrokenResourceError, anyio.ClosedResourceError) as error:

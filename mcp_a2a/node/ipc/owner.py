@@ -1,10 +1,10 @@
-"""One node, many processes: whoever locks the identity's folder first owns the node, the others ask it.
+"""One node, many processes: the process that locks the identity's folder first owns the node, the others ask it.
 
 Assistants start an MCP server per window, and some start each one twice. All of them serve the same inbox: the owner
 runs the node, the others reach it over the control socket, and when the owner exits one of them takes over.
 
 A call that the owner's end interrupts is made again at the next owner. That is safe: sending carries an idempotency
-key, answering the same thing twice counts once, and the rest only asks.
+key, a repeated answer counts once, and the other calls only read.
 """
 
 from __future__ import annotations

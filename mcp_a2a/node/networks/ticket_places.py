@@ -1,6 +1,6 @@
-"""Where a ticket may make this machine call: whoever wrote it chose the addresses in it.
+"""Addresses that a ticket may make this machine call: the author of a ticket chose the addresses in it.
 
-A relay on a private network is what a home or an office has, so it is called. A relay on this machine is called where
+A relay on a private network is common in homes and offices, so it is called. A relay on this machine is called where
 this user invited others to it from here; any other such ticket was made elsewhere, or to have us call our own programs.
 """
 

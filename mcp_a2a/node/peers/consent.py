@@ -1,14 +1,15 @@
-"""What may leave for whom without a question: the node's one rule, whatever surface the words came through.
+"""Which texts and files may leave for which agent unasked: the node's one rule, for every surface.
 
 | agent | text | files |
 |---|---|---|
 | own (same data folder) | goes | go |
 | trusted, member, added by address or URL | goes | ask once |
-| everybody else | ask once | ask once |
+| all others | ask once | ask once |
 
 An answer is a person's and is bound to a did, or to the URL of an agent that has none. A yes holds until it is taken
-back, a no for a day. What a person typed at a terminal asks nothing, nor does a process that was told not to ask.
-Whoever is allowed here is still a stranger to the inbox. Record: docs/decisions/0027-nothing-leaves-unasked.md.
+back, a no for a day. A text that a person typed at a terminal needs no question, nor does one of a process that was
+told not to ask. An agent that is allowed here is still a stranger to the inbox.
+Record: docs/decisions/0027-nothing-leaves-unasked.md.
 """
 
 from __future__ import annotations
@@ -89,7 +90,7 @@ class ConsentBook:
         raise ConsentNeededError(key, shown, stranger=text != "allowed", files=facts)
 
     def check_url(self, url: str, consent: Consent) -> None:
-        """Let a URL that was never met be read: the request alone tells its owner what somebody wrote into it.
+        """Check that an unknown URL may be read: the request alone gives its owner the text of the URL.
 
         Raises:
             ConsentNeededError, ConsentDeclinedError, AddressNotAllowedError

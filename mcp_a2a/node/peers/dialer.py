@@ -48,7 +48,7 @@ MAX_SOUGHT = 64
 """A peer that is asked about is dialled at most so often, and at most so many at a time."""
 
 STEADY_SECONDS = 5.0
-"""A link that ends sooner was as good as none: whoever blocks us closes it at once."""
+"""A link that ends within these seconds counts as none: an agent that blocks us closes it at once."""
 
 UPGRADE_SECONDS = 300.0
 """How often a peer that is reached through a relay is tried directly, while something is sent to it."""
@@ -90,7 +90,7 @@ class Dialer:
 
     @property
     def busy(self) -> bool:
-        """Whether somebody who was just seen is being dialled, or has not yet said who it is."""
+        """True if an agent that was just sighted is being dialled, or has not sent its name yet."""
         return bool(self._hopeful)
 
     async def connect(self, peer: Peer) -> Link:
@@ -122,10 +122,10 @@ class Dialer:
         return anyio.current_time() >= peer.upgrade_at
 
     async def dial_address(self, address: str) -> Link:
-        """Reach whoever answers at HOST:PORT.
+        """Dial the agent at HOST:PORT.
 
         Raises:
-            NoRouteError: nobody does, or not with our protocol.
+            NoRouteError: no agent answers there, or not with our protocol.
         """
         target = parse_address(address)
         transport = next(transport for transport in self._transports if transport.reaches(target))
@@ -137,7 +137,7 @@ class Dialer:
             ) from error
 
     async def look_up(self, peers: Iterable[Peer], seconds: float) -> None:
-        """Dial those of these peers that are not there, because somebody asks; wait up to so long."""
+        """Dial the agents among these that are away, for a caller that waits; give up after these seconds."""
         now = anyio.current_time()
         absent = [peer for peer in peers if self._may_be_there(peer) and now >= peer.sought_at + SEEK_PAUSE_SECONDS]
         with anyio.move_on_after(seconds):
@@ -147,7 +147,7 @@ class Dialer:
                     tasks.start_soon(self._find_out, peer)
 
     def _may_be_there(self, peer: Peer) -> bool:
-        """Whether nobody would tell us that it is there, and an attempt may."""
+        """True if no lookup would report this agent, and a dialled connection may reach it."""
         return peer.link is None and peer.row.trust != "blocked" and bool(peer.row.addresses or peer.sightings)
 
     async def _find_out(self, peer: Peer) -> None:
@@ -235,7 +235,7 @@ class Dialer:
         return peer.has_direct_link
 
     def _lose_hope(self, peer: Peer) -> None:
-        """Nobody needs to wait for this one any more, whether it answered or not."""
+        """End the waits for this agent, after its answer or a failed attempt."""
         self._hopeful.discard(peer.peer_id)
         self._directory.changes.notify()
 

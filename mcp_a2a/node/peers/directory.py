@@ -47,7 +47,7 @@ class Peer:
     tried: tuple[str, ...] = ()
     """What failed when it was last dialled."""
     sought_at: float = float("-inf")
-    """When it was last dialled because somebody asked whether it is there, by the event loop's clock."""
+    """Time of the last attempt to dial it for a caller, by the event loop's clock."""
     upgrade_at: float = 0.0
     """When a better way than through a relay is looked for again, by the event loop's clock."""
 
@@ -76,7 +76,7 @@ class Peer:
 
     @property
     def is_near(self) -> bool:
-        """Whether somebody else than a relay has seen it."""
+        """True if a lookup other than a relay has sighted it."""
         return any(not name.startswith("relay ") for name in self.sightings)
 
     @property
@@ -103,7 +103,7 @@ class Peer:
 
 
 class Directory:
-    """Everybody this node knows, except itself."""
+    """All agents known to this node by key, except its own."""
 
     def __init__(self, me: PeerId, trust: TrustBook, aliases: Aliases) -> None:
         self._me = me
@@ -246,15 +246,15 @@ class Directory:
     # --- who is meant ----------------------------------------------------------------------------
 
     def resolve(self, asked: str) -> Peer:
-        """The one agent that is meant by an alias, a name or a PeerId.
+        """The one agent with this alias, name or PeerId.
 
-        Names are the same but for capitals. One that only looks the same is never taken for it, and never overlooked.
+        Names match without regard to case. A name that merely looks alike never matches, and is never overlooked.
 
         Raises:
-            PeerNotFoundError: nobody; names the closest.
+            PeerNotFoundError: none; names the closest.
             AmbiguousNameError: several; a name is no identity.
             KeyChangedError: the name was paired with another key.
-            AliasAlikeError: it only looks like an alias.
+            AliasAlikeError: the text only looks like an alias.
         """
         asked = self.aliases.meant(asked)
         if asked.startswith("did:") or key_beginning(asked):
@@ -320,6 +320,6 @@ class Directory:
 
 
 def _has_renamed(peer: Peer) -> bool:
-    """Whether a trusted agent took another name since: that may be the one of somebody else who is trusted."""
+    """True if a trusted agent has changed its name since: it may have taken that of another trusted agent."""
     known = peer.row.paired
     return peer.row.trust == "trusted" and bool(known) and not same_name(known, peer.name)

@@ -174,10 +174,10 @@ class Introduction:
         try:
             link.submit(self.greeting(link)[0])
         except LinkError:
-            return  # closed again already; whoever comes next is greeted too
+            return  # closed again already; the next link is greeted too
 
     def greet_on(self, links: Iterable[Link]) -> None:
-        """Show ourselves once more to somebody who is welcome now: what it held back for us comes."""
+        """Send our greeting again to an agent that has become welcome: it then releases what it held back for us."""
         for link in list(links):
             self.greet(link)
 

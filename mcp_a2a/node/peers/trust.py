@@ -1,4 +1,4 @@
-"""Who may send work here: my own agents, those a person trusted, members of my networks; nobody who was blocked."""
+"""Who may send tasks here: own agents, agents that a person trusted, members of our networks; no blocked agent."""
 
 from __future__ import annotations
 

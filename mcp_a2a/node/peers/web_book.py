@@ -1,7 +1,7 @@
 """Agents at URLs that this node knows: those a person added, those a task was sent to, those seen on the LAN.
 
-Who named a URL decides where it may lead. A person's word opens a private address, for that host; a URL out of a
-model's mouth is called over public https only, because anybody may have put it there. An agent that
+The origin of a URL decides where it may lead. A person's word opens a private address, for that host; a URL out of a
+model's mouth is called over public https only, because it may come from any text that the model has read. An agent that
 announces itself on the LAN is called where it announced itself, and trusted with nothing by that.
 """
 
@@ -58,7 +58,7 @@ MAX_KNOWN = 1_000
 
 
 class WebBook:
-    """Everybody at a URL."""
+    """All agents at URLs known to this node."""
 
     def __init__(self, context: Context, calls: WebCalls | None, changes: Changes) -> None:
         self._context = context
@@ -79,10 +79,10 @@ class WebBook:
 
     @property
     def calls(self) -> WebCalls:
-        """Whoever calls them.
+        """The client that calls agents at URLs.
 
         Raises:
-            WebError: this node calls nobody.
+            WebError: this node calls no agents at URLs.
         """
         if self._calls is None:
             raise WebError("This node does not call agents at URLs.")
@@ -96,10 +96,10 @@ class WebBook:
     # --- who is meant ----------------------------------------------------------------------------
 
     def known(self, url: str) -> WebPeer | None:
-        """The agent at a URL, or at one that is shown so, if it was met before.
+        """The known agent at this URL, or at the URL whose shown form this is.
 
         Raises:
-            AmbiguousNameError: several are shown so, by somebody's intent.
+            AmbiguousNameError: several have this shown form, which takes intent.
         """
         if is_shortened(url):
             alike = [peer for peer in self if shown_url(peer.url) == url.strip()]
@@ -127,11 +127,11 @@ class WebBook:
         return [peer for peer in self if look_alike(peer.name, name)]
 
     async def find(self, url: str) -> WebPeer:
-        """The agent at a URL that somebody named who is no person.
+        """The agent at a URL that did not come from a person.
 
         Raises:
             CardError, WebError
-            AddressNotAllowedError: only a person may send us there; says how.
+            AddressNotAllowedError: only a person may name this address; says how.
         """
         peer = self.known(url)
         if peer is not None:

@@ -93,7 +93,7 @@ class Clocks:
     # --- other clocks ----------------------------------------------------------------------------
 
     def hear(self, peer: PeerId, their_time: float, *, counts: bool = False) -> None:
-        """A peer's clock shows this time now. `counts`: it is a machine other than ours, of somebody we know."""
+        """Compare a peer's clock with ours. `counts`: the peer is known and runs on a machine other than ours."""
         if self.witnesses.hear(peer, their_time, self.uptime(), counts=counts):
             self.on_testimony(peer)
 

@@ -24,7 +24,7 @@ IDS_AT_ONCE = 64
 
 
 class Change:
-    """Something that will happen to a task; `record` is the task as it is then, where whoever changed it had it."""
+    """A change of a task to come; `record` is the task after it, where the author of the change had it at hand."""
 
     def __init__(self) -> None:
         self._happened = anyio.Event()
@@ -46,7 +46,7 @@ class Changes:
     def __init__(self) -> None:
         self._events: dict[str, Change] = {}
         self.listeners: list[Callable[[str, Task | None], None]] = []
-        """Called with every notification, before anybody wakes."""
+        """Called with every notification, before any waiter wakes."""
 
     def event(self, key: str = "") -> Change:
         """What the next `notify(key)` makes happen."""
@@ -56,7 +56,7 @@ class Changes:
         return change
 
     def notify(self, key: str = "", record: Task | None = None) -> None:
-        """Wake everybody who took the event of this key, or of `delivery_of` it."""
+        """Wake the waiters of the event of this key, or of `delivery_of` it."""
         for listener in self.listeners:
             listener(key, record)
         for name in (key, delivery_of(key)):
@@ -128,7 +128,7 @@ class IdPool:
     _left: bytes = b""
 
     def take(self, randomness: Callable[[int], bytes]) -> str:
-        """The next id: 128 bits that nobody can guess."""
+        """The next id: 128 bits that cannot be guessed."""
         if not self._left:
             self._left = randomness(ID_SIZE * IDS_AT_ONCE)
         taken, self._left = self._left[:ID_SIZE], self._left[ID_SIZE:]

@@ -56,11 +56,11 @@ class NodeParts:
     accept_rate: int = 30
     """New tasks a minute from each stranger, where all are accepted."""
     downloads: Path | None = None
-    """Where files of others are written on request; `files` in the data folder, where nobody says."""
+    """Folder for received files that are saved on request; by default `files` in the data folder."""
     hooks: Hooks | None = None
-    """Who posts push notifications; nobody does where it is missing."""
+    """The client for push notifications; None: none are sent."""
     web: WebCalls | None = None
-    """Who calls agents at URLs; nobody does where it is missing."""
+    """The client for agents at URLs; None: no such agent is called."""
     web_watch: WebWatch | None = None
     """Who sees A2A agents that announce themselves."""
 

@@ -1,6 +1,6 @@
-"""The operations of A2A over a node's own tasks, whoever brought them: our own agent's, or those of agents behind us.
+"""The operations of A2A over a node's own tasks, for A2A clients: tasks of our own agent and of agents behind it.
 
-A client of our A2A server is no peer: it has no key, it looks for itself, and what it may see is decided by `Within`.
+A client of our A2A server is no peer: it has no key, it polls or subscribes, and `Within` decides what it may see.
 Its task at our own agent goes straight into the inbox; one for an agent behind this node is sent like any other.
 """
 

@@ -67,7 +67,7 @@ class Leasing:
         if request.files and request.consent == "ask":
             await self._check_answer(request)
         record = await self.inbox.answer(request)
-        await anyio.lowlevel.checkpoint()  # whoever waits for the answer goes first
+        await anyio.lowlevel.checkpoint()  # a caller that waits for the answer goes first
         return self.shown.view(record)
 
     async def _check_answer(self, request: AnswerRequest) -> None:

@@ -1,7 +1,7 @@
-"""What happens at a node, for its owner to watch: numbered events, the newest kept, and no content of any task.
+"""Events of a node, for its owner to watch: numbered, the newest kept, and without the content of any task.
 
-Nothing is noted before the first reader, and nothing for long after the last one: a node that nobody watches pays
-nothing. A reader asks for what came after a number, and hears how much it has missed.
+Nothing is noted before the first reader, and nothing for long after the last one: a node without readers pays
+nothing. A reader asks for the events after a number, and learns how many it has missed.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ class News:
         self._number = 0
         self._grew = anyio.Event()
         self._since: float | None = None
-        """When it began to be read, by the clock that dates tasks; None while nobody reads."""
+        """Start of the current reading, by the clock that dates tasks; None while there is no reader."""
         self._read_at = 0.0
         self._told: OrderedDict[str, _Told] = OrderedDict()
         self._waiting: dict[str, float] = {}

@@ -32,7 +32,7 @@ CALLER = "caller:"
 
 
 AHEAD_SECONDS = 1.0
-"""Who waits for less wants to hear of the task itself; what nobody waits for is on the disk long before that."""
+"""A caller that waits for less wants the task itself; a task without a caller is on the disk long before that."""
 
 
 def caller_peer(caller: str) -> str:
@@ -53,7 +53,7 @@ class OwnTasks:
     """Tasks that are worked on, and not stored yet."""
 
     async def open(self, request: A2ASendRequest, draft: Draft, follow: Callable[[Task], None]) -> Task:
-        """A task for our own agent: stored, and leased at once where somebody waits for one."""
+        """A task for our own agent: stored, and leased at once where a worker waits for one."""
         peer = caller_peer(request.caller)
         known = self.sending.find(task_id_of(self.context.me, draft.opening))
         if known is not None:
@@ -117,9 +117,9 @@ class OwnTasks:
         return not known and record.id not in self._entrusted
 
     async def _entrust(self, change: Change, order: Order, seconds: float) -> Task:
-        """The same ahead of the disk: work and commit go on side by side, and a quick answer shares the commit.
+        """Lease a task ahead of its commit: work and commit go on side by side, and a quick answer shares the commit.
 
-        Nobody has been told of the task by then: who sent it hears nothing before both are stored.
+        No client has been told of the task by then: its sender is answered after both are stored.
         """
         task = change.task
         self._entrusted.add(task.id)

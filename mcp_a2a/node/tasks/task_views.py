@@ -47,7 +47,7 @@ def task_view(  # noqa: PLR0913  a record, and what the node knows beside it
     text_offset: int = 0,
     text_limit: int | None = None,
 ) -> TaskView:
-    """A task as anybody sees it. `text` is what the other side wrote, a page of it where it is long."""
+    """The view of a task for its owner. `text` is what the other side wrote, a page of it where it is long."""
     text, moment = _text(record), moment_of(record.state, record.delivery, leased=record.leased(now))
     page, following = _page(text, text_offset, text_limit)
     return TaskView(
@@ -84,7 +84,7 @@ def task_view(  # noqa: PLR0913  a record, and what the node knows beside it
 
 
 def inbox_item(record: Task, name: str, trust: Trust, files: tuple[FileGrant, ...]) -> InboxItem:
-    """A leased task, for whoever works on it."""
+    """The view of a leased task for its worker."""
     return InboxItem(
         task_id=record.id,
         agent=AgentRef(name=name, did=record.peer),

@@ -52,11 +52,11 @@ class WebSending:
     # --- opening ---------------------------------------------------------------------------------
 
     async def send(self, peer: WebPeer, request: SendTaskRequest) -> Task:
-        """See `Sending.send`.
+        """Send a task to an agent at a URL; see `Sending.send`.
 
         Raises:
-            NoRouteError: with `queue` False and nobody there; nothing was kept.
-            WebError: with `queue` False and something wrong there.
+            NoRouteError: with `queue` False, the agent cannot be reached; nothing was kept.
+            WebError: with `queue` False, the agent answers wrongly; nothing was kept.
             KeyReusedError: the key names a task that was another request.
             QueueFullError, FileError, StorageFullError
         """

@@ -89,10 +89,10 @@ def cleaned_environment(environ: Mapping[str, str], passed: Iterable[str]) -> di
 
 
 def find_command(argv: Sequence[str], environment: Mapping[str, str]) -> None:
-    """Make sure that the program exists before anybody is told that it can be asked.
+    """Check that the program exists, before its skills are published.
 
     Raises:
-        ConfigurationError: it does not, or may not be run.
+        ConfigurationError: it does not exist, or may not be run.
     """
     if not argv:
         raise ConfigurationError(

@@ -50,7 +50,7 @@ class Reject(Exception):  # noqa: N818  the skill's decision, not a fault
 
 
 class Crashed(Exception):  # noqa: N818  as above
-    """Raised by a skill whose work ended without a result, by no decision of anybody: the task is offered again."""
+    """Raised by a skill whose work ended without a result and without a decision: the task is offered again."""
 
 
 @dataclass(frozen=True)

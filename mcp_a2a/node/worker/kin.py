@@ -50,7 +50,7 @@ def relatives(leader: int, run: str) -> list[int] | None:
     if not _tells():
         return None
     mark = f"{RUN}={run}".encode()
-    # Session 0 is the kernel's, or that of whoever started our container.
+    # Session 0 is the kernel's, or that of the process that started our container.
     return [pid for pid, session in _sessions() if session == leader > 0 or mark in _environment(pid)]
 
 

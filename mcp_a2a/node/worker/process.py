@@ -84,7 +84,7 @@ async def run_child(
     """
     run = uuid.uuid4().hex
     try:
-        with anyio.CancelScope(shield=True):  # a start that nobody waits for would leave an orphan
+        with anyio.CancelScope(shield=True):  # a start without a waiter would leave an orphan
             launch = partial(_launch, argv, {**environment, RUN: run}, run, str(folder or ""))
             process = await call_in_thread(launch)
         child = Child(process, run, _detach_pipes(process))

@@ -30,7 +30,7 @@ async def call_in_thread(function: Callable[[], T]) -> T:
             results.append(context.run(function))
         except BaseException as error:  # noqa: BLE001  it is raised where the result is awaited
             errors.append(error)
-        with suppress(RuntimeError):  # the loop has ended: nobody waits any more
+        with suppress(RuntimeError):  # the loop has ended, and its waiters with it
             anyio.from_thread.run_sync(done.set, token=token)
 
     threading.Thread(target=run, name=f"skill {function!r}", daemon=True).start()

@@ -55,7 +55,8 @@ class Warden:
         self._dismiss()
         try:
             self._process = subprocess.Popen(  # noqa: S603  our own module
-                # Isolated and without site packages: it starts in a few milliseconds, and imports nothing of anybody.
+                # Isolated and without site packages: it starts in a few milliseconds, and imports only the standard
+                # library.
                 [sys.executable, "-I", "-S", kin.__file__],
                 env={"PATH": os.defpath},
                 cwd="/",

@@ -76,7 +76,7 @@ class Worker:
     """Answers the tasks of one identity with one handler, several at a time.
 
     `holder` names it towards the node, and starts with the process number. `renew_seconds` should be a
-    third of a lease: two renewals may fail before somebody else is offered the task.
+    third of a lease: two renewals may fail before the task is offered to another worker.
     """
 
     def __init__(
@@ -256,7 +256,7 @@ class Worker:
                 return self._tell(job, "lost", error.message)
             except McpA2AError as error:
                 failures += 1
-                passes = error.retryable or isinstance(error, ConfigurationError)  # the disk, or whoever owns the node
+                passes = error.retryable or isinstance(error, ConfigurationError)  # the disk, or the owner of the node
                 if failures >= RETRIES and not passes:
                     return self._tell(job, "lost", f"its answer could not be stored: {error.message}")
                 outcome = _instead(outcome, error)
@@ -318,14 +318,14 @@ class Worker:
             await job.flush()
 
     async def _check_withdrawn(self, job: Job) -> None:
-        # A task in INPUT_REQUIRED has no holder, so nobody is told of its cancellation.
+        # A task in INPUT_REQUIRED has no holder, so its cancellation reaches no worker.
         view = await self._node.call(GetTaskRequest(task_id=job.item.task_id, text_limit=1))
         if view.done:
             job.scope.cancel("its sender withdrew the task")
 
 
 def _instead(outcome: Outcome, error: McpA2AError) -> Outcome:
-    """What is answered when the outcome itself cannot be sent; nobody waits for ever."""
+    """The outcome to send in place of one that cannot be sent; without it the sender would wait for ever."""
     if is_unsendable(error):
         return Outcome("failed", f"The result cannot be sent. {error}")
     return outcome
