@@ -41,7 +41,3 @@ class Backoff:
             chance: a random number from 0 to 1.
         """
         return max(self.least, self.ceiling(failures) * (1.0 - self.jitter + self.jitter * chance))
-
-
-NONE = Backoff(base=0.0, cap=0.0)
-"""No pause."""

@@ -37,7 +37,7 @@ from mcp_a2a.errors import (
 )
 from mcp_a2a.node.housekeeping import KEEP_SECONDS
 from mcp_a2a.node.tasks import pushes
-from mcp_a2a.protocol.backoff import NONE, Backoff
+from mcp_a2a.protocol.backoff import Backoff
 from mcp_a2a.protocol.model import AuthenticationInfo, TaskPushNotificationConfig
 from mcp_a2a.protocol.state import is_terminal
 from mcp_a2a.store.callers import CallerFolder
@@ -280,7 +280,7 @@ async def test_a_hook_that_is_away_longer_gets_the_task_as_it_is_once_it_is_back
 async def test_a_hook_that_is_away_too_long_is_posted_nothing_more(
     scene: tuple[Person, Hook], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name, nothing in (("RETRY", NONE), ("AWAY", NONE), ("PATIENCE_SECONDS", 0.0)):
+    for name, nothing in (("RETRY", Backoff(base=0.0, cap=0.0)), ("AWAY", NONE), ("PATIENCE_SECONDS", 0.0)):
         monkeypatch.setattr(pushes, name, nothing)
     alice, hook = scene
     hook.always = 503
@@ -557,7 +557,7 @@ async def test_the_secrets_of_a_configuration_are_in_no_log(
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    for name, nothing in (("RETRY", NONE), ("AWAY", NONE), ("PATIENCE_SECONDS", 0.0)):
+    for name, nothing in (("RETRY", Backoff(base=0.0, cap=0.0)), ("AWAY", NONE), ("PATIENCE_SECONDS", 0.0)):
         monkeypatch.setattr(pushes, name, nothing)
     alice, hook = scene
     hook.answers, hook.moved = [status] * 100, moved

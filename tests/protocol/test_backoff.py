@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mcp_a2a.protocol.backoff import NONE, Backoff
+from mcp_a2a.protocol.backoff import Backoff
 
 CHANCES = st.floats(0, 1)
 
@@ -48,4 +48,4 @@ def test_without_jitter_a_pause_is_its_ceiling() -> None:
         240,
         300,
     ]
-    assert NONE.pause(7, 1.0) == 0.0
+    assert Backoff(base=0.0, cap=0.0).pause(7, 1.0) == 0.0

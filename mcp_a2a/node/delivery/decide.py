@@ -38,6 +38,11 @@ class Case:
         """A pause that another machine asks for, as long as it may be. What is no number is none."""
         return min(seconds, self.patience.longest) if seconds > 0 else 0.0
 
+    def asked(self, seconds: float) -> float:
+        """The same, and the longer the more attempts have failed: a liar that asks for none would keep us busy."""
+        least = self.patience.asked.pause(self.entry.tries, self.waiting.chance())
+        return self.bounded(max(seconds if seconds > 0 else 0.0, least))
+
     def retry(self) -> None:
         """Wait for another attempt, the longer the more have failed."""
         self.entry.tries += 1
@@ -93,9 +98,11 @@ def reseal(case: Case) -> None:
 
 
 def send_now(case: Case) -> None:
-    """The relay no longer has what it stored."""
+    """The relay no longer has what it stored. One that says so each time has it sent ever less often."""
+    pause = case.asked(0.0) if case.entry.tries else 0.0
+    case.entry.tries += 1
     case.entry.anew = True
-    case.waiting.wait(case.entry, case.at)
+    case.waiting.wait(case.entry, case.at, pause)
 
 
 def put_off(case: Case) -> None:
@@ -103,15 +110,14 @@ def put_off(case: Case) -> None:
 
     The pause is the word of any carrier as well, so it is not so long that the message expires of it.
     """
-    entry, patience, chance = case.entry, case.patience, case.waiting.chance()
+    entry, patience = case.entry, case.patience
     entry.anew = True
     entry.tries += 1
     asked = case.answer.retry_after
     if asked is None:
-        pause = patience.put_off.pause(entry.tries, chance)
+        pause = case.bounded(patience.put_off.pause(entry.tries, case.waiting.chance()))
     else:
-        pause = max(asked if asked > 0 else 0.0, patience.asked.pause(entry.tries, chance))
-    pause = case.bounded(pause)
+        pause = case.asked(asked)
     is_slow = case.answer.code in SLOWED
     if is_slow:
         case.peer.slow_until = max(case.peer.slow_until, case.at.ticks + pause + patience.slow)
@@ -136,7 +142,8 @@ def wait_busy(case: Case) -> None:
     """The recipient takes it later. A caller that waits for the task waits on, unless the pause is long."""
     entry, usual = case.entry, case.patience.busy
     entry.anew = True
-    pause = case.bounded(case.answer.retry_after or usual)
+    entry.tries += 1
+    pause = case.asked(case.answer.retry_after or usual)
     case.waiting.wait(entry, case.at, pause)
     case.waiting.set_obstacle(entry, None)
     if entry.is_piece or pause < case.patience.full:

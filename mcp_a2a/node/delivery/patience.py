@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from mcp_a2a.node.delivery.model import Fault
-from mcp_a2a.protocol.backoff import NONE, Backoff
+from mcp_a2a.protocol.backoff import Backoff
 from mcp_a2a.protocol.blob import MAX_RELAYED_PIECES
 
 HTTP_LIMITS: Mapping[Fault, int] = MappingProxyType(
@@ -30,6 +30,7 @@ _ONE_SECOND_AT_LEAST = Backoff(least=1.0)
 _FOR_ANOTHER_MACHINE = Backoff(base=15.0, cap=600.0, jitter=0.0)
 _FOR_CLOCKS = Backoff(base=15.0, cap=300.0, jitter=0.0)
 _FOR_AN_ANSWER = Backoff(cap=60.0)
+_AT_ONCE_AT_FIRST = Backoff(base=0.05, cap=1.0, jitter=0.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +77,8 @@ class Patience:
     """After a failure that says nothing about the recipient's decision. The first failure counts as 1."""
     put_off: Backoff = _ONE_SECOND_AT_LEAST
     """After an unsigned refusal that asks for no pause. The first failure counts as 1."""
-    asked: Backoff = NONE
-    """Lower bound of a pause that an unsigned refusal asks for. The first failure counts as 1."""
+    asked: Backoff = _AT_ONCE_AT_FIRST
+    """Lower bound of a pause that a recipient or a carrier asks for. The first failure counts as 1."""
     elsewhere: Backoff = _FOR_ANOTHER_MACHINE
     """Where no other machine with the recipient's key is there that may know the task. First failure: 1."""
     clocks: Backoff = _FOR_CLOCKS

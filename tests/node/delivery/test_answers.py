@@ -24,7 +24,7 @@ from mcp_a2a.node.delivery.events import (
 from mcp_a2a.node.delivery.model import Block, Fault, Hurry, Kind, StoredCopy
 from mcp_a2a.node.delivery.patience import HTTP
 from mcp_a2a.protocol.replay import stale_code
-from tests.node.delivery.scene import BOB, DAY, DIRECT, DIRECT_2, RELAY, RELAY_2, WEEK, Scene
+from tests.node.delivery.scene import BOB, DAY, DIRECT, DIRECT_2, RELAY, RELAY_2, WEEK, Scene, wanted_dates
 
 CODES = ["blocked", "not_trusted", "stale", stale_code(-3600.0), "hop_limit", "rejected", "something_new", "busy",
          "unknown_task", "unknown_key", "unknown", "rate_limited", "mailbox_full"]  # fmt: skip
@@ -605,3 +605,33 @@ def test_a_report_about_a_message_that_was_taken_back_means_nothing(scene: Scene
     scene.open(DIRECT)
     assert scene.go() == ["task2"]
     assert scene.queue.tasks_with(BOB, Kind.TASK) == {"u"}
+
+
+# --- a liar that answers at once ---------------------------------------------------------------------
+
+LIES = {
+    "a refusal that asks for no pause": [Answered.refused("mailbox_full", signed=False, retry_after=0.0)],
+    "a refusal that asks for a tiny pause": [Answered.refused("busy", signed=False, retry_after=1e-9)],
+    "a signed tiny pause": [Answered.refused("busy", signed=True, retry_after=1e-9)],
+    "a copy that is kept and then is not": [Answered(Word.STORED), Answered.refused("unknown", signed=False)],
+    "another key each time": [Answered(Word.NEWER_KEY)],
+    "a task that it does not know": [Answered.refused("unknown_task", signed=True)],
+    "a clock": [Answered.refused(stale_code(-3600.0), signed=True)],
+    "a receipt for something else": [Answered(Word.DELIVERED)],
+}
+
+
+@pytest.mark.parametrize("lie", LIES)
+def test_a_destination_that_answers_at_once_costs_a_few_messages_a_second(scene: Scene, lie: str) -> None:
+    scene.put("task t")
+    scene.open(RELAY)
+    sent = 0
+    for _ in range(60_000):
+        for message in scene.go():
+            sent += 1
+            for answer in LIES[lie]:
+                scene.answer(message, answer)
+        if wanted_dates(scene.events()):
+            scene.queue.redated("task1", None, scene.at)
+        scene.tick(0.001)
+    assert 2 <= sent <= 120, "in a minute, with an answer after a millisecond"
