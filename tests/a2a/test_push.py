@@ -47,6 +47,7 @@ from tests.node.test_desk import say, working
 from tests.node.world import Person, World
 from tests.transports.certificates import Authority, authority
 
+AT_ONCE = Backoff(base=0.0, cap=0.0)
 HOST = "hooks.example"
 
 
@@ -280,7 +281,7 @@ async def test_a_hook_that_is_away_longer_gets_the_task_as_it_is_once_it_is_back
 async def test_a_hook_that_is_away_too_long_is_posted_nothing_more(
     scene: tuple[Person, Hook], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name, nothing in (("RETRY", Backoff(base=0.0, cap=0.0)), ("AWAY", NONE), ("PATIENCE_SECONDS", 0.0)):
+    for name, nothing in (("RETRY", AT_ONCE), ("AWAY", AT_ONCE), ("PATIENCE_SECONDS", 0.0)):
         monkeypatch.setattr(pushes, name, nothing)
     alice, hook = scene
     hook.always = 503
@@ -557,7 +558,7 @@ async def test_the_secrets_of_a_configuration_are_in_no_log(
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    for name, nothing in (("RETRY", Backoff(base=0.0, cap=0.0)), ("AWAY", NONE), ("PATIENCE_SECONDS", 0.0)):
+    for name, nothing in (("RETRY", AT_ONCE), ("AWAY", AT_ONCE), ("PATIENCE_SECONDS", 0.0)):
         monkeypatch.setattr(pushes, name, nothing)
     alice, hook = scene
     hook.answers, hook.moved = [status] * 100, moved
