@@ -13,7 +13,7 @@ import platformdirs
 from pydantic import AliasChoices, BeforeValidator, Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from mcp_a2a.errors import ConfigurationError
+from mcp_a2a.errors.machine import ConfigurationError
 from mcp_a2a.front.plain import IDENTITY_PATTERN, MAX_ACCEPT_RATE, MAX_PORT
 from mcp_a2a.protocol.naming import why_not_called
 from mcp_a2a.protocol.plain_words import plainly

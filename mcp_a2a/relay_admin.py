@@ -10,7 +10,7 @@ import anyio
 import anyio.to_thread
 
 from mcp_a2a.api.request import A, Request, answer_of
-from mcp_a2a.errors import STOPPED, ConfigurationError, RelayRunsError, named_process
+from mcp_a2a.errors.machine import STOPPED, ConfigurationError, RelayRunsError, named_process
 from mcp_a2a.node.ipc.glance import NoGlanceError, OtherVersionError, SilentError, plain_client
 from mcp_a2a.store.owner_file import LOCK, holder_of, state_of
 from mcp_a2a.store.short_places import RELAY_SOCKET, socket_path

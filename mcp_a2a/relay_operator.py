@@ -27,7 +27,8 @@ from mcp_a2a.api.relay import (
     RelayUrlRequest,
     RelayUrlView,
 )
-from mcp_a2a.errors import ConfigurationError, RemoteProtocolError
+from mcp_a2a.errors.machine import ConfigurationError
+from mcp_a2a.errors.protocol import RemoteProtocolError
 from mcp_a2a.mailbox_ports import MailboxStore, RelayMember
 from mcp_a2a.node.ipc.server import LocalServer, LocalService
 from mcp_a2a.node.runtime.handlers import LocalNode, answers

@@ -14,7 +14,7 @@ from pathlib import Path
 from mcp_a2a.accepting import MAX_HANDSHAKES, RESERVED_FILES, raise_open_files
 from mcp_a2a.certificates import ServerTls
 from mcp_a2a.config import RelaySettings
-from mcp_a2a.errors import ConfigurationError, RelayRunsError
+from mcp_a2a.errors.machine import ConfigurationError, RelayRunsError
 from mcp_a2a.ports import Credentials
 from mcp_a2a.protocol.admission_secret import ADMISSION_SECRET_SIZE, admission_key
 from mcp_a2a.protocol.bundle import KeyBundle, KeyRing

@@ -7,7 +7,7 @@ import socket
 import ssl
 import sys
 
-from mcp_a2a.errors import SystemLimitError
+from mcp_a2a.errors.machine import SystemLimitError
 from mcp_a2a.protocol.paths import zone_trouble
 
 

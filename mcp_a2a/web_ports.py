@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
 
-from mcp_a2a.errors import CardError, WebError
+from mcp_a2a.errors.web import CardError, WebError
 from mcp_a2a.protocol.model import AgentCard, Message, StreamResponse, TaskDocument
 from mcp_a2a.protocol.web_url import host_in_url
 

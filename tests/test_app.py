@@ -9,7 +9,8 @@ import pytest
 from mcp_a2a import open_node
 from mcp_a2a.api.tasks import SendTaskRequest
 from mcp_a2a.config import Settings
-from mcp_a2a.errors import HomeUnusableError, PeerNotFoundError
+from mcp_a2a.errors.agents import PeerNotFoundError
+from mcp_a2a.errors.machine import HomeUnusableError
 
 
 async def test_an_error_of_an_operation_leaves_the_context_as_it_was_raised(tmp_path: Path) -> None:

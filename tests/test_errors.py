@@ -15,96 +15,188 @@ import mcp_a2a
 from mcp_a2a import errors
 from mcp_a2a.api.networks import InviteRequest
 from mcp_a2a.cli.exits import Exit
-from mcp_a2a.errors import McpA2AError
+from mcp_a2a.errors import McpA2AError, without_secrets
+from mcp_a2a.errors.agents import (
+    AliasAlikeError,
+    AliasTakenError,
+    AmbiguousNameError,
+    ConsentDeclinedError,
+    ConsentError,
+    ConsentNeededError,
+    DiscoveryError,
+    KeyChangedError,
+    NothingWaitsError,
+    PeerNotFoundError,
+    SkillNotFoundError,
+)
+from mcp_a2a.errors.delivery import (
+    DeliveryError,
+    ExpiredError,
+    FilesWaitError,
+    LinkError,
+    NoRouteError,
+    QueueFullError,
+    RefusedError,
+    TooLargeError,
+    UnsendableError,
+)
+from mcp_a2a.errors.machine import (
+    ConfigurationError,
+    DamagedRowError,
+    DatabaseDamagedError,
+    DiskUnreadableError,
+    HomeUnusableError,
+    KeyFileError,
+    NodeRunsError,
+    NodeSilentError,
+    PortInUseError,
+    RelayRunsError,
+    SchemaTooNewError,
+    StorageFullError,
+    SystemLimitError,
+)
+from mcp_a2a.errors.networks import (
+    NetworkError,
+    NetworkNotFoundError,
+    NoRelayError,
+    NotAdmittedError,
+    NotOwnerError,
+    RelayError,
+    TicketError,
+    TicketPlaceError,
+)
+from mcp_a2a.errors.protocol import (
+    EnvelopeError,
+    LocalProtocolError,
+    NotForUsError,
+    ProtocolError,
+    RemoteProtocolError,
+    ReplayedError,
+    SealBrokenError,
+    StaleError,
+    UnknownKeyError,
+)
+from mcp_a2a.errors.tasks import (
+    AlreadyEndedError,
+    ContextMismatchError,
+    ConversationFullError,
+    FileError,
+    HopLimitError,
+    KeyReusedError,
+    LeaseLostError,
+    NoFilesError,
+    NotAwaitingReplyError,
+    NotForgettableError,
+    NothingAskedError,
+    NotSentError,
+    PageTokenError,
+    PushConfigNotFoundError,
+    PushNotSupportedError,
+    SelfSendError,
+    TaskError,
+    TaskForgottenError,
+    TaskNotFoundError,
+    TransitionError,
+)
+from mcp_a2a.errors.web import (
+    AddressNotAllowedError,
+    CardError,
+    ExtensionRequiredError,
+    TaskLostError,
+    WebAnswerError,
+    WebError,
+    WebFailedError,
+    WebRefusedError,
+)
 from mcp_a2a.protocol.paths import parse_address
 from mcp_a2a.protocol.plain_words import faults_of
 
 DID, OTHER = "did:key:z6MkOne", "did:key:z6MkTwo"
 
 SHOWN: dict[type[McpA2AError], tuple[object, ...]] = {
-    errors.HomeUnusableError: ("/data", "it is not writable"),
-    errors.NodeRunsError: ("default", 42),
-    errors.HopLimitError: (4,),
-    errors.TaskForgottenError: ("task-xyz", "2026-11-30 10:00 UTC"),
-    errors.NotForgettableError: ("task-xyz", "is not finished: cancel it first"),
-    errors.DatabaseDamagedError: ("/data/node.db",),
-    errors.DamagedRowError: ("task-xyz",),
-    errors.DiskUnreadableError: ("/data/node.db",),
-    errors.KeyFileError: ("/data/identity.key", "others can read it (mode 0644)", "Run: chmod 600 /data/identity.key."),
-    errors.PortInUseError: ("127.0.0.1:3000",),
-    errors.RelayRunsError: ("/data/relay",),
-    errors.SchemaTooNewError: ("/data/node.db", 9, 1),
-    errors.StorageFullError: ("/data/node.db",),
-    errors.SystemLimitError: ("A limit of this process is reached.", "Raise the limit."),
-    errors.NodeSilentError: ("/data", 42, "stopped", "does not answer"),
-    errors.ConsentNeededError: (DID, DID),
-    errors.ConsentDeclinedError: (DID, DID),
-    errors.TaskLostError: ("https://agent.example/",),
-    errors.PeerNotFoundError: ("bobb", ("bob",), 3),
-    errors.SkillNotFoundError: ("revers", ("reverse",)),
-    errors.AmbiguousNameError: ("bob", ((DID, "one-two"), (OTHER, "three-four"))),
-    errors.KeyChangedError: ("bob", DID, OTHER),
-    errors.AliasAlikeError: ("b0b", "bob", DID),
-    errors.AliasTakenError: ("bob", DID),
-    errors.NetworkNotFoundError: ("shop", ("home",)),
-    errors.NoRelayError: ("shop",),
-    errors.NoFilesError: ("task-xyz",),
-    errors.TicketPlaceError: ("ws://127.0.0.1:22", "127.0.0.1"),
-    errors.TicketError: ("it expired on 2026-11-20 10:00 UTC",),
-    errors.RelayError: ("ws://203.0.113.10:6060/", "no program listens there (connection refused)"),
-    errors.NotAdmittedError: ("ws://203.0.113.10:6060/", "its operator has revoked our key"),
-    errors.NoRouteError: ("bob", ("lan 10.0.0.2:7301: refused", "direct 10.0.0.3:7301: timed out")),
-    errors.RefusedError: ("bob", "it does not take messages from you"),
-    errors.ExpiredError: ("bob", 7.0),
-    errors.QueueFullError: ("outbox", 10_000),
-    errors.FilesWaitError: (4_096,),
-    errors.TooLargeError: (2_000_000, 1_048_508),
-    errors.UnsendableError: ("it is nested too deeply",),
-    errors.TaskNotFoundError: ("task-xyz", 2),
-    errors.TransitionError: ("completed", "working"),
-    errors.AlreadyEndedError: ("completed", "task-xyz"),
-    errors.NotSentError: ("task-xyz",),
-    errors.NothingAskedError: ("rev", "task-xyz", "working", None),
-    errors.NotOwnerError: ("shop", "did:key:z6MkoPEBt6CcYHmSzagc3fT8f85FxTdDjE8TEYUzFaSUJ8Xj"),
-    errors.LeaseLostError: ("task-xyz",),
-    errors.SelfSendError: ("alice",),
-    errors.NotAwaitingReplyError: ("task-xyz", "completed"),
-    errors.ContextMismatchError: ("task-xyz",),
-    errors.KeyReusedError: ("task-xyz",),
-    errors.ConversationFullError: ("task-xyz",),
-    errors.PushConfigNotFoundError: ("mine",),
-    errors.ExtensionRequiredError: ("bob", ("https://example.com/ext/v1",)),
-    errors.AddressNotAllowedError: ("http://10.0.0.1/", "it is not https"),
+    HomeUnusableError: ("/data", "it is not writable"),
+    NodeRunsError: ("default", 42),
+    HopLimitError: (4,),
+    TaskForgottenError: ("task-xyz", "2026-11-30 10:00 UTC"),
+    NotForgettableError: ("task-xyz", "is not finished: cancel it first"),
+    DatabaseDamagedError: ("/data/node.db",),
+    DamagedRowError: ("task-xyz",),
+    DiskUnreadableError: ("/data/node.db",),
+    KeyFileError: ("/data/identity.key", "others can read it (mode 0644)", "Run: chmod 600 /data/identity.key."),
+    PortInUseError: ("127.0.0.1:3000",),
+    RelayRunsError: ("/data/relay",),
+    SchemaTooNewError: ("/data/node.db", 9, 1),
+    StorageFullError: ("/data/node.db",),
+    SystemLimitError: ("A limit of this process is reached.", "Raise the limit."),
+    NodeSilentError: ("/data", 42, "stopped", "does not answer"),
+    ConsentNeededError: (DID, DID),
+    ConsentDeclinedError: (DID, DID),
+    TaskLostError: ("https://agent.example/",),
+    PeerNotFoundError: ("bobb", ("bob",), 3),
+    SkillNotFoundError: ("revers", ("reverse",)),
+    AmbiguousNameError: ("bob", ((DID, "one-two"), (OTHER, "three-four"))),
+    KeyChangedError: ("bob", DID, OTHER),
+    AliasAlikeError: ("b0b", "bob", DID),
+    AliasTakenError: ("bob", DID),
+    NetworkNotFoundError: ("shop", ("home",)),
+    NoRelayError: ("shop",),
+    NoFilesError: ("task-xyz",),
+    TicketPlaceError: ("ws://127.0.0.1:22", "127.0.0.1"),
+    TicketError: ("it expired on 2026-11-20 10:00 UTC",),
+    RelayError: ("ws://203.0.113.10:6060/", "no program listens there (connection refused)"),
+    NotAdmittedError: ("ws://203.0.113.10:6060/", "its operator has revoked our key"),
+    NoRouteError: ("bob", ("lan 10.0.0.2:7301: refused", "direct 10.0.0.3:7301: timed out")),
+    RefusedError: ("bob", "it does not take messages from you"),
+    ExpiredError: ("bob", 7.0),
+    QueueFullError: ("outbox", 10_000),
+    FilesWaitError: (4_096,),
+    TooLargeError: (2_000_000, 1_048_508),
+    UnsendableError: ("it is nested too deeply",),
+    TaskNotFoundError: ("task-xyz", 2),
+    TransitionError: ("completed", "working"),
+    AlreadyEndedError: ("completed", "task-xyz"),
+    NotSentError: ("task-xyz",),
+    NothingAskedError: ("rev", "task-xyz", "working", None),
+    NotOwnerError: ("shop", "did:key:z6MkoPEBt6CcYHmSzagc3fT8f85FxTdDjE8TEYUzFaSUJ8Xj"),
+    LeaseLostError: ("task-xyz",),
+    SelfSendError: ("alice",),
+    NotAwaitingReplyError: ("task-xyz", "completed"),
+    ContextMismatchError: ("task-xyz",),
+    KeyReusedError: ("task-xyz",),
+    ConversationFullError: ("task-xyz",),
+    PushConfigNotFoundError: ("mine",),
+    ExtensionRequiredError: ("bob", ("https://example.com/ext/v1",)),
+    AddressNotAllowedError: ("http://10.0.0.1/", "it is not https"),
 }
 """Each with values as they occur."""
 
 PLAIN = {
     McpA2AError: "the root; raised directly only for what another process reported",
-    errors.ConfigurationError: "built with message and hint where it is raised",
-    errors.DiscoveryError: "a family",
-    errors.NetworkError: "built with message and hint where it is raised",
-    errors.DeliveryError: "a family",
-    errors.TaskError: "a family",
-    errors.PageTokenError: "a sentence without values",
-    errors.NothingWaitsError: "likewise",
-    errors.PushNotSupportedError: "likewise",
-    errors.ConsentError: "a family",
-    errors.WebError: "built with message and hint where it is raised",
-    errors.CardError: "as WebError",
-    errors.WebRefusedError: "as WebError",
-    errors.WebFailedError: "as WebError",
-    errors.WebAnswerError: "as WebError; while an answer is read, a fragment that becomes a sentence",
-    errors.FileError: "as WebError",
-    errors.LinkError: "a fragment that NoRouteError lists among its attempts",
-    errors.ProtocolError: "a family",
-    errors.LocalProtocolError: "a bug of ours: logged, never shown",
-    errors.RemoteProtocolError: "their bytes: logged here, and one uniform answer there",
-    errors.EnvelopeError: "as RemoteProtocolError",
-    errors.SealBrokenError: "as RemoteProtocolError",
-    errors.NotForUsError: "as RemoteProtocolError",
-    errors.ReplayedError: "as RemoteProtocolError",
-    errors.StaleError: "as RemoteProtocolError",
-    errors.UnknownKeyError: "as RemoteProtocolError",
+    ConfigurationError: "built with message and hint where it is raised",
+    DiscoveryError: "a family",
+    NetworkError: "built with message and hint where it is raised",
+    DeliveryError: "a family",
+    TaskError: "a family",
+    PageTokenError: "a sentence without values",
+    NothingWaitsError: "likewise",
+    PushNotSupportedError: "likewise",
+    ConsentError: "a family",
+    WebError: "built with message and hint where it is raised",
+    CardError: "as WebError",
+    WebRefusedError: "as WebError",
+    WebFailedError: "as WebError",
+    WebAnswerError: "as WebError; while an answer is read, a fragment that becomes a sentence",
+    FileError: "as WebError",
+    LinkError: "a fragment that NoRouteError lists among its attempts",
+    ProtocolError: "a family",
+    LocalProtocolError: "a bug of ours: logged, never shown",
+    RemoteProtocolError: "their bytes: logged here, and one uniform answer there",
+    EnvelopeError: "as RemoteProtocolError",
+    SealBrokenError: "as RemoteProtocolError",
+    NotForUsError: "as RemoteProtocolError",
+    ReplayedError: "as RemoteProtocolError",
+    StaleError: "as RemoteProtocolError",
+    UnknownKeyError: "as RemoteProtocolError",
 }
 """Those without a sentence and a next step of their own, and why. The protocol's never reach a person: a remote side
 hears one uniform answer, our log the reason, and whoever waits for a task learns its fate in `Settlement`'s words."""
@@ -216,11 +308,11 @@ def tree(kind: type[McpA2AError] = McpA2AError) -> Iterator[type[McpA2AError]]:
 
 
 def ours() -> list[type[McpA2AError]]:
-    return [kind for kind in tree() if kind.__module__ == errors.__name__]
+    return [kind for kind in tree() if kind.__module__.split(".")[:2] == ["mcp_a2a", "errors"]]
 
 
 def made(kind: type[McpA2AError]) -> McpA2AError:
-    keywords: dict[str, bool] = {"stranger": True} if kind is errors.ConsentNeededError else {}
+    keywords: dict[str, bool] = {"stranger": True} if kind is ConsentNeededError else {}
     return kind(*SHOWN[kind], **keywords)  # type: ignore[arg-type]
 
 
@@ -290,7 +382,7 @@ def test_an_error_keeps_class_and_words_over_the_control_socket(kind: type[McpA2
 
 def test_every_attempt_is_listed_when_nobody_could_be_reached() -> None:
     attempts = ("lan 10.0.0.2:7301: refused", "direct 10.0.0.3:7301: timed out")
-    assert all(attempt in str(errors.NoRouteError("bob", attempts)) for attempt in attempts)
+    assert all(attempt in str(NoRouteError("bob", attempts)) for attempt in attempts)
 
 
 def test_a_code_from_a_newer_version_is_still_an_error_with_its_words() -> None:
@@ -311,14 +403,14 @@ def test_a_code_from_a_newer_version_is_still_an_error_with_its_words() -> None:
     ],
 )
 def test_what_somebody_typed_in_the_wrong_place_is_quoted_without_its_secret(typed: str, shown: str) -> None:
-    assert errors.without_secrets(typed) == shown
+    assert without_secrets(typed) == shown
     for error in (
-        errors.PeerNotFoundError(typed),
-        errors.NetworkNotFoundError(typed),
-        errors.SkillNotFoundError(typed),
+        PeerNotFoundError(typed),
+        NetworkNotFoundError(typed),
+        SkillNotFoundError(typed),
     ):
         assert repr(shown) in error.message
-    with pytest.raises(errors.ConfigurationError) as refused:
+    with pytest.raises(ConfigurationError) as refused:
         parse_address(typed)
     assert "secret@" not in refused.value.message
     assert "AEAQ7UVWAEAQ7" not in refused.value.message.upper()
@@ -330,7 +422,7 @@ def test_no_error_quotes_a_ticket_or_an_admission_secret(kind: type[McpA2AError]
     """They land in the place of any name, number or path; and what a terminal shows is copied into bug reports."""
     for secret in ("a2a1" + "aeaq7uvw" * 20, "ws://h:6060/#did:key:z6Mk&admit=G_QfdWQBDU9DckSvXCtkjQ"):
         typed = [secret if isinstance(value, str) else value for value in SHOWN[kind]]
-        keywords: dict[str, bool] = {"stranger": True} if kind is errors.ConsentNeededError else {}
+        keywords: dict[str, bool] = {"stranger": True} if kind is ConsentNeededError else {}
         said = str(kind(*typed, **keywords)).lower()  # type: ignore[arg-type]
         assert "aeaq7uvwaeaq7" not in said
         assert "g_qfdwqbdu9" not in said

@@ -15,7 +15,8 @@ from mcp_a2a.cli.failure import report_failure
 from mcp_a2a.cli.options import Options
 from mcp_a2a.cli.output import Output
 from mcp_a2a.cli.table import COMMANDS as TABLE
-from mcp_a2a.errors import NetworkNotFoundError, SchemaTooNewError
+from mcp_a2a.errors.machine import SchemaTooNewError
+from mcp_a2a.errors.networks import NetworkNotFoundError
 from mcp_a2a.own_command import COMMANDS, own_command, typeable
 from mcp_a2a.screen import put
 from mcp_a2a_transports.relay.questions import NEWEST_URL_HINT

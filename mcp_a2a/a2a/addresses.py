@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from urllib.parse import SplitResult
 
-from mcp_a2a.errors import AddressNotAllowedError
+from mcp_a2a.errors.web import AddressNotAllowedError
 from mcp_a2a.protocol.places import embedded, is_no_place
 from mcp_a2a.protocol.web_url import MAX_URL, WRITTEN, host_from_url, split_url, unreadable
 

@@ -8,7 +8,7 @@ from contextlib import suppress
 
 import aiohttp
 
-from mcp_a2a.errors import WebAnswerError, WebError
+from mcp_a2a.errors.web import WebAnswerError, WebError
 from mcp_a2a.protocol.text import preview
 from mcp_a2a.web_ports import AnswerLostError
 

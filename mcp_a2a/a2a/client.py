@@ -51,7 +51,7 @@ from mcp_a2a.a2a.guarded import Call, Gone, GuardedSession, Resolve, pause_asked
 from mcp_a2a.a2a.message_pieces import whole_messages
 from mcp_a2a.a2a.sse import is_stream
 from mcp_a2a.a2a.unreachable import NotConnectedError
-from mcp_a2a.errors import AddressNotAllowedError, CardError, WebAnswerError, WebError, WebRefusedError
+from mcp_a2a.errors.web import AddressNotAllowedError, CardError, WebAnswerError, WebError, WebRefusedError
 from mcp_a2a.protocol.model import AgentInterface, Message, TaskDocument
 from mcp_a2a.protocol.web_url import card_urls, origin, spelled
 from mcp_a2a.web_ports import (

@@ -13,7 +13,7 @@ from urllib.parse import urljoin, urlsplit
 from pydantic import JsonValue, ValidationError
 
 from mcp_a2a.a2a.client_json import Fields, parse
-from mcp_a2a.errors import AddressNotAllowedError, CardError
+from mcp_a2a.errors.web import AddressNotAllowedError, CardError
 from mcp_a2a.protocol.model import AgentCapabilities, AgentCard, AgentCardSignature, AgentInterface, AgentSkill
 from mcp_a2a.protocol.plain_words import place_of, plainly
 from mcp_a2a.protocol.signed_card import MAX_SIGNATURES

@@ -6,7 +6,7 @@ import codecs
 
 from mcp_a2a.a2a.client_card import card_of, names_only, read_card
 from mcp_a2a.a2a.guarded import Answered, pause_asked
-from mcp_a2a.errors import CardError
+from mcp_a2a.errors.web import CardError
 from mcp_a2a.protocol.signed_card import verify_card
 from mcp_a2a.protocol.web_url import agent_url
 from mcp_a2a.web_ports import FoundCard, NotNowError

@@ -10,7 +10,7 @@ from pydantic import JsonValue
 
 from mcp_a2a.a2a.client_json import Fields, parse
 from mcp_a2a.a2a.faults import Kind
-from mcp_a2a.errors import WebAnswerError, WebError, WebFailedError, WebRefusedError
+from mcp_a2a.errors.web import WebAnswerError, WebError, WebFailedError, WebRefusedError
 from mcp_a2a.protocol.text import preview
 from mcp_a2a.web_ports import AUTH, AnswerLostError, NotNowError
 

@@ -10,7 +10,7 @@ from pydantic.alias_generators import to_camel
 
 from mcp_a2a.a2a.client_json import Fields
 from mcp_a2a.a2a.legacy import FILE
-from mcp_a2a.errors import WebAnswerError
+from mcp_a2a.errors.web import WebAnswerError
 from mcp_a2a.protocol.model import Part
 from mcp_a2a.protocol.text import preview
 

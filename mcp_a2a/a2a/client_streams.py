@@ -13,7 +13,7 @@ from mcp_a2a.a2a.client_read import read_answer, read_event
 from mcp_a2a.a2a.guarded import Streaming, pause_asked
 from mcp_a2a.a2a.message_pieces import whole_messages
 from mcp_a2a.a2a.sse import EventReader, is_stream
-from mcp_a2a.errors import WebAnswerError, WebError
+from mcp_a2a.errors.web import WebAnswerError, WebError
 from mcp_a2a.protocol.model import StreamResponse, TaskDocument
 from mcp_a2a.web_ports import AnswerLostError, WebAgent
 

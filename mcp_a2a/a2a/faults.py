@@ -8,33 +8,29 @@ from enum import Enum
 
 from pydantic import JsonValue, ValidationError
 
-from mcp_a2a.errors import (
-    AddressNotAllowedError,
-    CardError,
-    ConfigurationError,
-    ConsentError,
+from mcp_a2a.errors import McpA2AError
+from mcp_a2a.errors.agents import ConsentError, DiscoveryError
+from mcp_a2a.errors.delivery import DeliveryError, RefusedError, TooLargeError, UnsendableError
+from mcp_a2a.errors.machine import ConfigurationError, StorageFullError
+from mcp_a2a.errors.networks import NetworkError
+from mcp_a2a.errors.protocol import ProtocolError, RemoteProtocolError
+from mcp_a2a.errors.tasks import (
     ContextMismatchError,
     ConversationFullError,
-    DeliveryError,
-    DiscoveryError,
-    ExtensionRequiredError,
     FileError,
     KeyReusedError,
-    McpA2AError,
-    NetworkError,
     PageTokenError,
-    ProtocolError,
     PushConfigNotFoundError,
     PushNotSupportedError,
-    RefusedError,
-    RemoteProtocolError,
     SelfSendError,
-    StorageFullError,
     TaskError,
     TaskNotFoundError,
-    TooLargeError,
     TransitionError,
-    UnsendableError,
+)
+from mcp_a2a.errors.web import (
+    AddressNotAllowedError,
+    CardError,
+    ExtensionRequiredError,
     WebAnswerError,
     WebError,
     WebRefusedError,

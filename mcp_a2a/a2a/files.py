@@ -16,7 +16,7 @@ import anyio.to_thread
 
 from mcp_a2a.a2a.faults import Fault, Kind
 from mcp_a2a.api.files import FileGrant, FilesRequest
-from mcp_a2a.errors import FileError, TaskNotFoundError
+from mcp_a2a.errors.tasks import FileError, TaskNotFoundError
 from mcp_a2a.node.files.received import content_of
 from mcp_a2a.protocol.blob import SCHEME, is_blob
 from mcp_a2a.protocol.model import Artifact, Message, Part, StreamResponse, TaskDocument

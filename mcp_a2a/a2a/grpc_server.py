@@ -32,7 +32,7 @@ from mcp_a2a.a2a.service import MAX_OPEN_PER_CALLER, Arrival, Service, check_ser
 from mcp_a2a.accepting import raise_open_files
 from mcp_a2a.api.agents import GetAgentRequest
 from mcp_a2a.certificates import CertificateFiles
-from mcp_a2a.errors import ConfigurationError
+from mcp_a2a.errors.machine import ConfigurationError
 from mcp_a2a.protocol.model import AgentCard, TaskPushNotificationConfig
 
 if TYPE_CHECKING:

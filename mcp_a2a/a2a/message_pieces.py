@@ -16,7 +16,7 @@ import anyio
 
 from mcp_a2a.a2a.client_faults import wrong
 from mcp_a2a.a2a.sse import MAX_EVENT
-from mcp_a2a.errors import WebAnswerError, WebError
+from mcp_a2a.errors.web import WebAnswerError, WebError
 from mcp_a2a.protocol.model import Message, StreamResponse, TaskState, TaskStatus, TaskStatusUpdateEvent
 from mcp_a2a.protocol.task.artifacts import continued
 

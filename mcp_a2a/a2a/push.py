@@ -17,7 +17,7 @@ from mcp_a2a.a2a import legacy
 from mcp_a2a.a2a.addresses import NEAR, NEAR_OR_HTTPS, PUBLIC_HTTPS, Policy, check_url
 from mcp_a2a.a2a.body import dump
 from mcp_a2a.a2a.guarded import Call, Gone, GuardedSession, Resolve, pause_asked, resolve_anywhere
-from mcp_a2a.errors import WebError
+from mcp_a2a.errors.web import WebError
 from mcp_a2a.protocol.model import StreamResponse, TaskPushNotificationConfig
 from mcp_a2a.web_ports import HookGoneError, NotNowError
 

@@ -6,7 +6,7 @@ from urllib.parse import urljoin, urlsplit
 
 import aiohttp
 
-from mcp_a2a.errors import AddressNotAllowedError, WebAnswerError, WebError
+from mcp_a2a.errors.web import AddressNotAllowedError, WebAnswerError, WebError
 from mcp_a2a.protocol.text import preview
 from mcp_a2a.protocol.web_url import MAX_URL, origin
 

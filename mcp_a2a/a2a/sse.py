@@ -6,7 +6,7 @@ import codecs
 import io
 import re
 
-from mcp_a2a.errors import WebAnswerError
+from mcp_a2a.errors.web import WebAnswerError
 
 MAX_EVENT = 8 * 1024 * 1024
 """Characters of one event; also of a line that does not end."""

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 import aiohttp
 
 from mcp_a2a.certificates import why_not_accepted
-from mcp_a2a.errors import WebError
+from mcp_a2a.errors.web import WebError
 from mcp_a2a.system_limits import why_not_connected
 
 

@@ -13,7 +13,7 @@ from types import NoneType
 from mcp_a2a.agent.hops import hop_in_environment
 from mcp_a2a.agent.result import Results, outcome_of
 from mcp_a2a.agent.signature import ArgumentsError, Function, Signature
-from mcp_a2a.errors import ConfigurationError
+from mcp_a2a.errors.machine import ConfigurationError
 from mcp_a2a.node.worker.job import Chunk, Outcome, TaskContext
 from mcp_a2a.node.worker.thread import call_in_thread
 from mcp_a2a.protocol.model import AgentSkill

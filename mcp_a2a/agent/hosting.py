@@ -17,7 +17,8 @@ from mcp_a2a.agent.service import Service, slug
 from mcp_a2a.api.agents import AgentDetail, GetAgentRequest
 from mcp_a2a.app import announce_a2a, open_node
 from mcp_a2a.config import Settings, load_settings
-from mcp_a2a.errors import ConfigurationError, McpA2AError
+from mcp_a2a.errors import McpA2AError
+from mcp_a2a.errors.machine import ConfigurationError
 from mcp_a2a.front.signals import ending_signals
 from mcp_a2a.logs import clean_last_resort
 from mcp_a2a.loop import run, unwrapped

@@ -13,7 +13,7 @@ from types import ModuleType
 from mcp_a2a.agent.definition import Agent
 from mcp_a2a.agent.registry import AgentRuns, registry
 from mcp_a2a.agent.service import slug
-from mcp_a2a.errors import ConfigurationError
+from mcp_a2a.errors.machine import ConfigurationError
 from mcp_a2a.protocol.naming import shown_name
 
 

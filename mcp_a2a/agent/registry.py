@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import ParamSpec, TypeVar, overload
 
 from mcp_a2a.agent.definition import Agent
-from mcp_a2a.errors import ConfigurationError
+from mcp_a2a.errors.machine import ConfigurationError
 
 P = ParamSpec("P")
 R = TypeVar("R")

@@ -12,15 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mcp_a2a.cli.options import UsageError
-from mcp_a2a.errors import (
-    FileError,
-    NetworkNotFoundError,
-    NoFilesError,
-    NoRelayError,
-    RemoteProtocolError,
-    SelfSendError,
-    TaskNotFoundError,
-)
+from mcp_a2a.errors.networks import NetworkNotFoundError, NoRelayError
+from mcp_a2a.errors.protocol import RemoteProtocolError
+from mcp_a2a.errors.tasks import FileError, NoFilesError, SelfSendError, TaskNotFoundError
 from mcp_a2a.protocol.naming import key_beginning, same_name, short_key
 from mcp_a2a.protocol.web_url import is_shortened, is_web, spelled
 

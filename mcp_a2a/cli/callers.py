@@ -14,7 +14,7 @@ from mcp_a2a.cli.help import HelpfulCommand, HelpfulGroup, help_of
 from mcp_a2a.cli.options import UsageError
 from mcp_a2a.cli.render import short_who
 from mcp_a2a.cli.session import Session, session_of
-from mcp_a2a.errors import ConfigurationError
+from mcp_a2a.errors.machine import ConfigurationError
 from mcp_a2a.protocol.web_url import agent_url, is_web
 
 if TYPE_CHECKING:

@@ -14,7 +14,8 @@ from typer.exceptions import TyperException
 
 from mcp_a2a.cli.exits import Exit, exit_of_error
 from mcp_a2a.cli.options import SERVER_OPTIONS, UsageError, no_such_option
-from mcp_a2a.errors import ConfigurationError, McpA2AError
+from mcp_a2a.errors import McpA2AError
+from mcp_a2a.errors.machine import ConfigurationError
 from mcp_a2a.protocol.text import clean
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from mcp_a2a.cli.steps import Steps
 from mcp_a2a.cli.terminal import answered_for
 from mcp_a2a.cli.web import HeaderEnv, TokenStdin, as_typed, credentials
 from mcp_a2a.cli.wording import for_people
-from mcp_a2a.errors import PeerNotFoundError
+from mcp_a2a.errors.agents import PeerNotFoundError
 from mcp_a2a.plurals import many
 from mcp_a2a.protocol.web_url import is_web
 from mcp_a2a.server.fence import shown_who

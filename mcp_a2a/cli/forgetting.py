@@ -13,7 +13,7 @@ from mcp_a2a.cli.options import UsageError
 from mcp_a2a.cli.session import Session, session_of
 from mcp_a2a.cli.sizes import size
 from mcp_a2a.cli.terminal import can_confirm
-from mcp_a2a.errors import NotForgettableError
+from mcp_a2a.errors.tasks import NotForgettableError
 from mcp_a2a.plurals import many
 
 if TYPE_CHECKING:

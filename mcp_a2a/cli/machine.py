@@ -15,7 +15,7 @@ from mcp_a2a.cli.columns import Cell, Column, Table
 from mcp_a2a.cli.session import Session, session_of
 from mcp_a2a.cli.steps import Steps
 from mcp_a2a.cli.wording import for_people
-from mcp_a2a.errors import NodeSilentError
+from mcp_a2a.errors.machine import NodeSilentError
 from mcp_a2a.node.ipc.glance import NoGlanceError
 from mcp_a2a.screen import GLUE
 from mcp_a2a.version import __version__

@@ -17,7 +17,7 @@ from mcp_a2a.cli.steps import Steps
 from mcp_a2a.cli.telling import report
 from mcp_a2a.cli.terminal import answered_for, can_confirm
 from mcp_a2a.cli.waiting import HANDOVER_SECONDS, MOVING_SLICE, Wait, converse, read_text, reply
-from mcp_a2a.errors import AlreadyEndedError, NothingAskedError
+from mcp_a2a.errors.tasks import AlreadyEndedError, NothingAskedError
 from mcp_a2a.protocol.moment import at_rest
 
 if TYPE_CHECKING:

@@ -119,7 +119,7 @@ def _list(session: Session) -> None:
 
 def _words(key: str) -> str:
     """The fingerprint words of a key; none of a URL."""
-    from mcp_a2a.errors import RemoteProtocolError
+    from mcp_a2a.errors.protocol import RemoteProtocolError
     from mcp_a2a.protocol.did import PeerId
     from mcp_a2a.protocol.names import fingerprint_words
 

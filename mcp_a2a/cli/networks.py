@@ -16,7 +16,7 @@ from mcp_a2a.cli.asking import insist, say_that_it_is_read
 from mcp_a2a.cli.options import UsageError
 from mcp_a2a.cli.session import Session, session_of
 from mcp_a2a.cli.steps import Steps
-from mcp_a2a.errors import NotOwnerError, TicketError, TicketPlaceError
+from mcp_a2a.errors.networks import NotOwnerError, TicketError, TicketPlaceError
 from mcp_a2a.plurals import many
 from mcp_a2a.protocol.naming import shown_name
 from mcp_a2a.protocol.text import clean, preview

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from mcp_a2a.cli.session import session_of
-from mcp_a2a.errors import NodeRunsError
+from mcp_a2a.errors.machine import NodeRunsError
 from mcp_a2a.plurals import many
 
 if TYPE_CHECKING:

@@ -138,7 +138,7 @@ class Session:
             LookupError: a node runs, or has to start.
         """
         from mcp_a2a.at_rest import resting_node
-        from mcp_a2a.errors import DatabaseDamagedError, HomeUnusableError
+        from mcp_a2a.errors.machine import DatabaseDamagedError, HomeUnusableError
         from mcp_a2a.loop import run
         from mcp_a2a.store.still import NotStillError
 

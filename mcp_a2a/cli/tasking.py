@@ -29,7 +29,8 @@ from mcp_a2a.cli.waiting import (
     read_text,
 )
 from mcp_a2a.cli.web import as_typed
-from mcp_a2a.errors import AlreadyEndedError, NoRouteError, NotSentError
+from mcp_a2a.errors.delivery import NoRouteError
+from mcp_a2a.errors.tasks import AlreadyEndedError, NotSentError
 from mcp_a2a.protocol.moment import Moment, at_rest
 from mcp_a2a.protocol.web_url import is_web
 

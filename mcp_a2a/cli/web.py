@@ -12,7 +12,7 @@ import typer
 
 from mcp_a2a.cli.options import UsageError
 from mcp_a2a.cli.terminal import answered_for
-from mcp_a2a.errors import AddressNotAllowedError
+from mcp_a2a.errors.web import AddressNotAllowedError
 from mcp_a2a.protocol.web_url import is_web
 
 if TYPE_CHECKING:

@@ -15,7 +15,8 @@ from typing_extensions import override
 from mcp_a2a.api.agents import DiscoverRequest, DiscoverView, PeersRequest, PeersView
 from mcp_a2a.api.networks import NetworksRequest, NetworksView
 from mcp_a2a.api.tasks import GetTaskRequest, ListTasksRequest, TaskPage
-from mcp_a2a.errors import RelayError, TaskNotFoundError
+from mcp_a2a.errors.networks import RelayError
+from mcp_a2a.errors.tasks import TaskNotFoundError
 from mcp_a2a.node.networks.network_views import network_view
 from mcp_a2a.node.runtime.handlers import LocalNode, answers
 from mcp_a2a.relay_ports import Relays

@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager
 import anyio
 from anyio.abc import TaskGroup
 
-from mcp_a2a.errors import ProtocolError
+from mcp_a2a.errors.protocol import ProtocolError
 from mcp_a2a.node.housekeeping import KEEP_SECONDS, MARK, RING, turn
 from mcp_a2a.node.node import Node
 from mcp_a2a.node.runtime.clocks import Clocks

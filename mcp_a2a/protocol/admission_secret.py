@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 
-from mcp_a2a.errors import LocalProtocolError
+from mcp_a2a.errors.protocol import LocalProtocolError
 from mcp_a2a.protocol import crypto
 from mcp_a2a.protocol.did import PeerId
 from mcp_a2a.protocol.identity import Identity, base64url, verify

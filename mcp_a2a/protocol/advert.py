@@ -14,7 +14,8 @@ from typing import Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from mcp_a2a.errors import LocalProtocolError, RemoteProtocolError, TooLargeError
+from mcp_a2a.errors.delivery import TooLargeError
+from mcp_a2a.errors.protocol import LocalProtocolError, RemoteProtocolError
 from mcp_a2a.protocol.bundle import KeyBundle
 from mcp_a2a.protocol.did import PeerId
 from mcp_a2a.protocol.identity import Identity, verify

@@ -19,7 +19,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
-from mcp_a2a.errors import RemoteProtocolError, SealBrokenError
+from mcp_a2a.errors.protocol import RemoteProtocolError, SealBrokenError
 from mcp_a2a.protocol import crypto
 from mcp_a2a.protocol.model import Part
 from mcp_a2a.protocol.payload import MAX_BLOB_PIECES, MessageBody, Payload, TaskBody, UpdateBody

@@ -20,7 +20,7 @@ from typing import Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from mcp_a2a.errors import LocalProtocolError, RemoteProtocolError, UnknownKeyError
+from mcp_a2a.errors.protocol import LocalProtocolError, RemoteProtocolError, UnknownKeyError
 from mcp_a2a.protocol.crypto import PUBLIC_KEY_SIZES, SEED_SIZE, KemSecret, best_suite, seal, sha256
 from mcp_a2a.protocol.did import PeerId
 from mcp_a2a.protocol.identity import Identity, verify

@@ -27,7 +27,7 @@ from cryptography.hazmat.primitives.asymmetric import mlkem, x25519
 from cryptography.hazmat.primitives.ciphers import aead
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from mcp_a2a.errors import LocalProtocolError, RemoteProtocolError, SealBrokenError
+from mcp_a2a.errors.protocol import LocalProtocolError, RemoteProtocolError, SealBrokenError
 
 SUITE_X25519 = 1
 """DHKEM(X25519), HKDF-SHA256, ChaCha20-Poly1305: for builds that lack ML-KEM."""

@@ -11,7 +11,7 @@ from functools import lru_cache
 
 from typing_extensions import override
 
-from mcp_a2a.errors import RemoteProtocolError
+from mcp_a2a.errors.protocol import RemoteProtocolError
 from mcp_a2a.protocol.crypto import FIELD_PRIME, LOW_ORDER_KEYS
 
 KEY_SIZE = 32

@@ -19,13 +19,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Self
 
-from mcp_a2a.errors import (
-    LocalProtocolError,
-    NotForUsError,
-    RemoteProtocolError,
-    SealBrokenError,
-    TooLargeError,
-)
+from mcp_a2a.errors.delivery import TooLargeError
+from mcp_a2a.errors.protocol import LocalProtocolError, NotForUsError, RemoteProtocolError, SealBrokenError
 from mcp_a2a.protocol import crypto
 from mcp_a2a.protocol.bundle import KID_SIZE, KeyBundle, KeyRing
 from mcp_a2a.protocol.did import PeerId

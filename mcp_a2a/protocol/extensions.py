@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from mcp_a2a.errors import ExtensionRequiredError
+from mcp_a2a.errors.web import ExtensionRequiredError
 from mcp_a2a.protocol.model import AgentCard
 from mcp_a2a.protocol.text import preview
 

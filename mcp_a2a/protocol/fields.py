@@ -10,7 +10,7 @@ from typing import TypeVar, cast
 
 from pydantic import JsonValue
 
-from mcp_a2a.errors import RemoteProtocolError
+from mcp_a2a.errors.protocol import RemoteProtocolError
 from mcp_a2a.protocol.bundle import KeyBundle
 from mcp_a2a.protocol.control import MAX_MEMBERSHIPS, MAX_PRESENCE, MAX_TEXT_FRAME, MembershipProof
 from mcp_a2a.protocol.crypto import SIGNATURE_SIZE

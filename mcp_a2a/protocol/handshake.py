@@ -21,7 +21,7 @@ from dataclasses import dataclass, replace
 from enum import Enum, auto
 from typing import TypeAlias
 
-from mcp_a2a.errors import LocalProtocolError, RemoteProtocolError
+from mcp_a2a.errors.protocol import LocalProtocolError, RemoteProtocolError
 from mcp_a2a.protocol.bundle import KeyBundle
 from mcp_a2a.protocol.control import (
     LINK_VERSION,

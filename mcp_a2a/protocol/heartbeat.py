@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 
-from mcp_a2a.errors import RemoteProtocolError
+from mcp_a2a.errors.protocol import RemoteProtocolError
 
 PING_SECONDS = 20.0
 DEAD_SECONDS = 45.0

@@ -12,7 +12,7 @@ from base64 import urlsafe_b64encode
 
 from typing_extensions import override
 
-from mcp_a2a.errors import LocalProtocolError
+from mcp_a2a.errors.protocol import LocalProtocolError
 from mcp_a2a.protocol.crypto import SigningKey, signature_is_valid
 from mcp_a2a.protocol.did import PeerId
 

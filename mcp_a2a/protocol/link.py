@@ -16,7 +16,8 @@ from __future__ import annotations
 import math
 from enum import Enum, auto
 
-from mcp_a2a.errors import LinkError, LocalProtocolError, RemoteProtocolError
+from mcp_a2a.errors.delivery import LinkError
+from mcp_a2a.errors.protocol import LocalProtocolError, RemoteProtocolError
 from mcp_a2a.protocol.bundle import KeyBundle
 from mcp_a2a.protocol.control import (
     BYE_SENTENCES,

@@ -15,7 +15,8 @@ import struct
 from dataclasses import dataclass, replace
 from typing import Self
 
-from mcp_a2a.errors import RemoteProtocolError, SealBrokenError, TooLargeError
+from mcp_a2a.errors.delivery import TooLargeError
+from mcp_a2a.errors.protocol import RemoteProtocolError, SealBrokenError
 from mcp_a2a.protocol import crypto
 from mcp_a2a.protocol.advert import MAX_ADVERT_BYTES, Advert
 from mcp_a2a.protocol.did import PeerId

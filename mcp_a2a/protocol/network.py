@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from mcp_a2a.errors import LocalProtocolError, SealBrokenError
+from mcp_a2a.errors.protocol import LocalProtocolError, SealBrokenError
 from mcp_a2a.protocol import crypto
 from mcp_a2a.protocol.control import INVITATION_ID_SIZE, MembershipProof
 from mcp_a2a.protocol.did import PeerId

@@ -16,7 +16,8 @@ from typing import Literal, Protocol, TypeAlias
 
 from typing_extensions import override
 
-from mcp_a2a.errors import ConfigurationError, without_secrets
+from mcp_a2a.errors import without_secrets
+from mcp_a2a.errors.machine import ConfigurationError
 from mcp_a2a.protocol.text import clean
 
 Route: TypeAlias = Literal["local", "lan", "direct", "relay"]

@@ -19,7 +19,7 @@ from pydantic import (
     model_validator,
 )
 
-from mcp_a2a.errors import RemoteProtocolError
+from mcp_a2a.errors.protocol import RemoteProtocolError
 from mcp_a2a.protocol.did import PeerId
 from mcp_a2a.protocol.model import Artifact, ArtifactChunk, Message, TaskStatus
 from mcp_a2a.protocol.strict_json import Version1, check_limits, read_untrusted, validate_untrusted

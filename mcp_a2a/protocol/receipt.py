@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from operator import itemgetter
 
-from mcp_a2a.errors import LocalProtocolError
+from mcp_a2a.errors.protocol import LocalProtocolError
 from mcp_a2a.protocol import crypto
 from mcp_a2a.protocol.did import PeerId
 from mcp_a2a.protocol.envelope import ENVELOPE_ID_SIZE, id_of

@@ -15,7 +15,7 @@ import re
 from collections.abc import Callable
 from enum import Enum, auto
 
-from mcp_a2a.errors import RemoteProtocolError
+from mcp_a2a.errors.protocol import RemoteProtocolError
 from mcp_a2a.protocol.control import (
     Admit,
     Answer,

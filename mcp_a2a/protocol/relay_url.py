@@ -16,7 +16,8 @@ from urllib.parse import urlsplit
 
 from typing_extensions import override
 
-from mcp_a2a.errors import ConfigurationError, RemoteProtocolError
+from mcp_a2a.errors.machine import ConfigurationError
+from mcp_a2a.errors.protocol import RemoteProtocolError
 from mcp_a2a.protocol.admission_secret import secret_text, secret_untrusted
 from mcp_a2a.protocol.did import PeerId
 

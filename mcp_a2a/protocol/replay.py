@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterable
 from itertools import pairwise
 
-from mcp_a2a.errors import StaleError
+from mcp_a2a.errors.protocol import StaleError
 
 MAX_LIFETIME_SECONDS = 7 * 86_400
 """How long a message may wait for its recipient. A relay keeps it as long; a key secret is kept a

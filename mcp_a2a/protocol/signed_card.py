@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING, TypeAlias
 import rfc8785
 from pydantic import JsonValue
 
-from mcp_a2a.errors import CardError, RemoteProtocolError
+from mcp_a2a.errors.protocol import RemoteProtocolError
+from mcp_a2a.errors.web import CardError
 from mcp_a2a.protocol.did import PeerId
 from mcp_a2a.protocol.identity import Identity, verify_jws
 from mcp_a2a.protocol.strict_json import check_depth

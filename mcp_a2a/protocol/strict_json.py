@@ -21,7 +21,8 @@ from typing import Annotated, TypeVar
 
 from pydantic import BaseModel, Field, JsonValue, ValidationError
 
-from mcp_a2a.errors import RemoteProtocolError, UnsendableError
+from mcp_a2a.errors.delivery import UnsendableError
+from mcp_a2a.errors.protocol import RemoteProtocolError
 from mcp_a2a.protocol.unicode import made_unicode
 
 MAX_DEPTH = 32

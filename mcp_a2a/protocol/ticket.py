@@ -17,7 +17,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Self
 
-from mcp_a2a.errors import LocalProtocolError, RemoteProtocolError, TicketError
+from mcp_a2a.errors.networks import TicketError
+from mcp_a2a.errors.protocol import LocalProtocolError, RemoteProtocolError
 from mcp_a2a.protocol.crypto import sha256
 from mcp_a2a.protocol.did import KEY_SIZE, PeerId
 from mcp_a2a.protocol.network import SECRET_SIZE, TOKEN_SIZE

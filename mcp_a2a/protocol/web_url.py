@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Collection
 from urllib.parse import SplitResult, urlsplit
 
-from mcp_a2a.errors import AddressNotAllowedError
+from mcp_a2a.errors.web import AddressNotAllowedError
 from mcp_a2a.protocol.paths import ip_text
 from mcp_a2a.protocol.text import clean
 

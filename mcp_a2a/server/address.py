@@ -9,7 +9,7 @@ import socket
 from dataclasses import dataclass
 from functools import lru_cache
 
-from mcp_a2a.errors import ConfigurationError, PortInUseError
+from mcp_a2a.errors.machine import ConfigurationError, PortInUseError
 from mcp_a2a.protocol.paths import ip_text
 from mcp_a2a.protocol.web_url import own_host_in_url
 

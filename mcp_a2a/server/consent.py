@@ -27,7 +27,7 @@ from pydantic.config import JsonDict
 
 from mcp_a2a.api.agents import ConsentRequest, ConsentView
 from mcp_a2a.api.tasks import TaskView
-from mcp_a2a.errors import ConsentDeclinedError, ConsentNeededError
+from mcp_a2a.errors.agents import ConsentDeclinedError, ConsentNeededError
 from mcp_a2a.protocol.paths import ROUTE_WORDS
 from mcp_a2a.protocol.text import preview
 from mcp_a2a.server.context import Call, deadline, node_of, proves_user

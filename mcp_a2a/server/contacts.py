@@ -11,7 +11,7 @@ from pydantic import Field
 
 from mcp_a2a.api.agents import ContactView, GetAgentRequest, PeersRequest, SetTrustRequest
 from mcp_a2a.api.view import AgentRef, Trust, View
-from mcp_a2a.errors import AmbiguousNameError, NothingWaitsError
+from mcp_a2a.errors.agents import AmbiguousNameError, NothingWaitsError
 from mcp_a2a.plurals import many
 from mcp_a2a.protocol.naming import key_beginning, look_alike
 from mcp_a2a.protocol.untrusted import Fact

@@ -17,7 +17,7 @@ from mcp_a2a.a2a.asgi import A2AApp, Offer
 from mcp_a2a.api.a2a import OWN_AGENT, OWNER
 from mcp_a2a.certificates import CertificateFiles
 from mcp_a2a.config import Settings
-from mcp_a2a.errors import ConfigurationError
+from mcp_a2a.errors.machine import ConfigurationError
 from mcp_a2a.server.address import Listen
 from mcp_a2a.server.guard import Rules, admitted
 from mcp_a2a.server.http import serve_http

@@ -26,7 +26,7 @@ from mcp_a2a.a2a.card import PATHS as CARD_PATHS
 from mcp_a2a.accepting import MAX_HANDSHAKES, RESERVED_FILES, accept, raise_open_files
 from mcp_a2a.api.news import EventView
 from mcp_a2a.certificates import ServerTls
-from mcp_a2a.errors import ConfigurationError
+from mcp_a2a.errors.machine import ConfigurationError
 from mcp_a2a.protocol.times import iso
 from mcp_a2a.protocol.web_url import own_host_in_url
 from mcp_a2a.server.address import Listen, url_of

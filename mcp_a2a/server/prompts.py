@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from mcp.shared.exceptions import MCPError
 from mcp.types import INVALID_PARAMS, GetPromptResult, Prompt, PromptArgument, PromptMessage, TextContent
 
-from mcp_a2a.errors import ConfigurationError
+from mcp_a2a.errors.machine import ConfigurationError
 from mcp_a2a.protocol.text import clean
 from mcp_a2a.server.arguments import check_names
 from mcp_a2a.server.fence import unwrapped

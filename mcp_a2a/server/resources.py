@@ -14,7 +14,9 @@ from mcp.server.lowlevel.helper_types import ReadResourceContents
 from mcp.shared.exceptions import MCPError
 from mcp.types import INTERNAL_ERROR, INVALID_PARAMS, CallToolResult, Resource, ResourceTemplate, TextContent
 
-from mcp_a2a.errors import DiscoveryError, McpA2AError, TaskForgottenError, TaskNotFoundError
+from mcp_a2a.errors import McpA2AError
+from mcp_a2a.errors.agents import DiscoveryError
+from mcp_a2a.errors.tasks import TaskForgottenError, TaskNotFoundError
 from mcp_a2a.server.agents import get_agent, list_agents
 from mcp_a2a.server.context import Call
 from mcp_a2a.server.explain import sentence

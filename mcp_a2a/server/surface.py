@@ -30,7 +30,7 @@ from mcp.types import (
 from mcp.types import Tool as ListedTool
 from typing_extensions import override
 
-from mcp_a2a.errors import ConfigurationError
+from mcp_a2a.errors.machine import ConfigurationError
 from mcp_a2a.front.calls import call_age
 from mcp_a2a.protocol.text import preview
 from mcp_a2a.server.arguments import check_names, without_unset

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from typing_extensions import override
 
-from mcp_a2a.errors import ConfigurationError
+from mcp_a2a.errors.machine import ConfigurationError
 from mcp_a2a.store.disk import refused
 from mcp_a2a.store.folder import written_aside
 

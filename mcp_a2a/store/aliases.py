@@ -15,7 +15,8 @@ from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
-from mcp_a2a.errors import AliasAlikeError, AliasTakenError, ConfigurationError
+from mcp_a2a.errors.agents import AliasAlikeError, AliasTakenError
+from mcp_a2a.errors.machine import ConfigurationError
 from mcp_a2a.protocol.naming import is_name, key_beginning, look_alike, same_name, tail_of, why_not_called
 from mcp_a2a.store.changing import changing
 from mcp_a2a.store.disk import refused

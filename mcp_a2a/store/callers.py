@@ -19,7 +19,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from mcp_a2a.api.a2a import OWN_AGENT
-from mcp_a2a.errors import ConfigurationError, McpA2AError
+from mcp_a2a.errors import McpA2AError
+from mcp_a2a.errors.machine import ConfigurationError
 from mcp_a2a.store.changing import changing
 from mcp_a2a.store.disk import refused
 from mcp_a2a.store.folder import open_folder, written_aside

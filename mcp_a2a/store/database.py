@@ -34,7 +34,8 @@ import anyio
 import anyio.lowlevel
 import anyio.to_thread
 
-from mcp_a2a.errors import DatabaseDamagedError, HomeUnusableError, McpA2AError
+from mcp_a2a.errors import McpA2AError
+from mcp_a2a.errors.machine import DatabaseDamagedError, HomeUnusableError
 from mcp_a2a.store.checked import forget_checked, looks, renew_checked
 from mcp_a2a.store.disk import unusable
 

@@ -10,7 +10,8 @@ import tempfile
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
-from mcp_a2a.errors import DiskUnreadableError, HomeUnusableError, McpA2AError, StorageFullError
+from mcp_a2a.errors import McpA2AError
+from mcp_a2a.errors.machine import DiskUnreadableError, HomeUnusableError, StorageFullError
 from mcp_a2a.system_limits import file_size_is_limited, limit_behind
 
 NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT})

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from mcp_a2a.errors import HomeUnusableError
+from mcp_a2a.errors.machine import HomeUnusableError
 from mcp_a2a.store.disk import refused
 
 

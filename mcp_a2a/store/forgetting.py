@@ -9,7 +9,7 @@ from __future__ import annotations
 import sqlite3
 from dataclasses import dataclass
 
-from mcp_a2a.errors import NotForgettableError
+from mcp_a2a.errors.tasks import NotForgettableError
 from mcp_a2a.protocol.model import Message, Part, Role
 from mcp_a2a.protocol.task.events import Forgotten
 from mcp_a2a.protocol.task.machine import Change

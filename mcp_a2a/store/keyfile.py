@@ -7,7 +7,7 @@ import stat
 from contextlib import suppress
 from pathlib import Path
 
-from mcp_a2a.errors import KeyFileError, SystemLimitError
+from mcp_a2a.errors.machine import KeyFileError, SystemLimitError
 from mcp_a2a.protocol.identity import Identity
 from mcp_a2a.store.disk import refused
 from mcp_a2a.store.folder import read_own, replace_file, sync_folder, written_aside

@@ -21,7 +21,8 @@ from typing import Protocol
 import anyio
 import anyio.to_thread
 
-from mcp_a2a.errors import McpA2AError, ProtocolError
+from mcp_a2a.errors import McpA2AError
+from mcp_a2a.errors.protocol import ProtocolError
 from mcp_a2a.store.audit import audit
 from mcp_a2a.store.carrying_over import carry_over
 from mcp_a2a.store.checked import SUFFIX, forget_checked, frames_in_log, is_checked, looks, note_checked, was_emptied

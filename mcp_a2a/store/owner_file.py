@@ -12,7 +12,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from mcp_a2a.errors import STOPPED
+from mcp_a2a.errors.machine import STOPPED
 
 NAME, LOCK = "owner", "lock"
 

@@ -11,7 +11,8 @@ from pathlib import Path
 
 from pydantic import TypeAdapter
 
-from mcp_a2a.errors import DamagedRowError, TaskForgottenError, TaskNotFoundError
+from mcp_a2a.errors.machine import DamagedRowError
+from mcp_a2a.errors.tasks import TaskForgottenError, TaskNotFoundError
 from mcp_a2a.protocol.model import Artifact, Delivery, Message, TaskState, TaskStatus
 from mcp_a2a.protocol.naming import tail_of
 from mcp_a2a.protocol.replay import DEDUPE_MARGIN_SECONDS, MAX_LIFETIME_SECONDS, Forgotten

@@ -11,7 +11,7 @@ import hashlib
 import os
 from pathlib import Path
 
-from mcp_a2a.errors import ConfigurationError
+from mcp_a2a.errors.machine import ConfigurationError
 from mcp_a2a.store.short_places import is_private, make_private, short_places
 
 FOLDER = "relays"

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from mcp_a2a.errors import SchemaTooNewError
+from mcp_a2a.errors.machine import SchemaTooNewError
 from mcp_a2a.protocol.state import TaskState, is_terminal
 
 LISTED = "NOT direct AND forgotten IS NULL AND (direction = 'sent' OR peer GLOB 'caller:*')"

@@ -10,7 +10,7 @@ import stat
 import tempfile
 from pathlib import Path
 
-from mcp_a2a.errors import ConfigurationError
+from mcp_a2a.errors.machine import ConfigurationError
 
 RELAY_SOCKET = "admin.sock"
 """Name of the socket in the folder of a relay."""

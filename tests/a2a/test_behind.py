@@ -18,7 +18,7 @@ from mcp_a2a.api.tasks import CancelRequest, ListTasksRequest
 from mcp_a2a.api.view import View
 from mcp_a2a.app import open_node
 from mcp_a2a.config import Settings
-from mcp_a2a.errors import CardError
+from mcp_a2a.errors.web import CardError
 from mcp_a2a.node.ipc.owner import SharedNode
 from mcp_a2a.node.worker.worker import Worker
 from mcp_a2a.web_ports import Range

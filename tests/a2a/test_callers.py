@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from mcp_a2a.errors import ConfigurationError, StorageFullError
+from mcp_a2a.errors.machine import ConfigurationError, StorageFullError
 from mcp_a2a.store.callers import CallerFolder
 from tests.a2a.bindings import Binding, Failed
 from tests.a2a.conftest import Served, serving

@@ -31,7 +31,8 @@ from mcp_a2a import AgentExtension  # noqa: E402
 from mcp_a2a.a2a.asgi import A2AApp, Offer  # noqa: E402
 from mcp_a2a.a2a.grpc_server import GrpcOffer, grpc_server  # noqa: E402
 from mcp_a2a.certificates import CertificateFiles  # noqa: E402
-from mcp_a2a.errors import McpA2AError, SchemaTooNewError, StorageFullError, SystemLimitError  # noqa: E402
+from mcp_a2a.errors import McpA2AError  # noqa: E402
+from mcp_a2a.errors.machine import SchemaTooNewError, StorageFullError, SystemLimitError  # noqa: E402
 from mcp_a2a.protocol.signed_card import verify_card  # noqa: E402
 from mcp_a2a.server.guard import Rules, admitted  # noqa: E402
 from tests.a2a.bindings import said  # noqa: E402

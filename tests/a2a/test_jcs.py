@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mcp_a2a.errors import RemoteProtocolError
+from mcp_a2a.errors.protocol import RemoteProtocolError
 from mcp_a2a.protocol.signed_card import MAX_DEPTH, canonical_json
 
 NUMBERS = {  # RFC 8785, appendix B: the bits of a double, and how it is written

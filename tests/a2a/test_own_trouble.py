@@ -13,19 +13,20 @@ import pytest
 
 import mcp_a2a.agent
 import mcp_a2a.cli  # noqa: F401  all classes of errors are loaded
-from mcp_a2a import errors
 from mcp_a2a.a2a.asgi import A2AApp, Offer
 from mcp_a2a.a2a.faults import Kind, fault_of, kind_of
-from mcp_a2a.errors import (
+from mcp_a2a.errors import McpA2AError
+from mcp_a2a.errors.delivery import FilesWaitError, NoRouteError, QueueFullError
+from mcp_a2a.errors.machine import (
+    ConfigurationError,
     HomeUnusableError,
     KeyFileError,
-    McpA2AError,
-    NoRouteError,
-    QueueFullError,
-    RelayError,
     SchemaTooNewError,
     StorageFullError,
 )
+from mcp_a2a.errors.networks import RelayError
+from mcp_a2a.errors.protocol import ProtocolError
+from mcp_a2a.errors.tasks import TaskNotFoundError
 from mcp_a2a.node.ipc.client import OwnerLostError
 from mcp_a2a.server.address import Listen
 from mcp_a2a.server.http import serve_http
@@ -43,7 +44,7 @@ OURS: dict[str, tuple[McpA2AError, int]] = {
     "an owner that went away": (OwnerLostError("The node went away."), 503),
     "a relay that is away": (RelayError("wss://relay.example", "it does not answer"), 503),
     "a queue that is full": (QueueFullError("outbox", 1000), 503),
-    "too many files that wait": (errors.FilesWaitError(4_096), 503),
+    "too many files that wait": (FilesWaitError(4_096), 503),
     "no route": (NoRouteError("w", ()), 503),
 }
 
@@ -139,7 +140,7 @@ async def test_it_says_whose_fault_it_is() -> None:
 
 
 async def test_a_fault_of_the_client_is_none_of_ours() -> None:
-    async with troubled(Failing(errors.TaskNotFoundError("t"))) as server:
+    async with troubled(Failing(TaskNotFoundError("t"))) as server:
         for name in CALLS:
             code, retry_after, _ = await server.call(name)
             assert code in (200, 404)
@@ -152,14 +153,14 @@ def _all_errors(kind: type[McpA2AError] = McpA2AError) -> Iterator[type[McpA2AEr
         yield from _all_errors(child)
 
 
-@pytest.mark.parametrize("kind", [kind for kind in _all_errors() if kind.__module__ == "mcp_a2a.errors"])
+@pytest.mark.parametrize("kind", [kind for kind in _all_errors() if kind.__module__.startswith("mcp_a2a.errors")])
 def test_every_error_is_classified(kind: type[McpA2AError]) -> None:
     """By itself, or with its family."""
     error = McpA2AError.rebuild(kind.code, "It failed.", "")
     assert type(error) is kind
     found = kind_of(error)
-    assert (found == Kind.INTERNAL) is issubclass(kind, errors.ProtocolError) & (found != Kind.INVALID_RESPONSE)
-    if issubclass(kind, errors.ConfigurationError):
+    assert (found == Kind.INTERNAL) is issubclass(kind, ProtocolError) & (found != Kind.INVALID_RESPONSE)
+    if issubclass(kind, ConfigurationError):
         assert found.value.http in (503, 507)
 
 
@@ -175,7 +176,7 @@ def test_what_is_new_and_passes_is_tried_again() -> None:
 async def test_a_role_may_be_a_number(number: int, status: int) -> None:
     params = said("x")
     params["message"]["role"] = number
-    async with troubled(Failing(errors.TaskNotFoundError("t"))) as server:
+    async with troubled(Failing(TaskNotFoundError("t"))) as server:
         async with server.web.post(server.url, json=rpc("SendMessage", params), headers=SENT) as response:
             code = (await response.json())["error"]["code"]
         assert code == (-32001 if status == 200 else status)
@@ -185,7 +186,7 @@ async def test_a_role_may_be_a_number(number: int, status: int) -> None:
     ("state", "code"), [(3, -32001), (0, -32001), (8, -32001), (9, -32602), (-1, -32602), (True, -32602)]
 )
 async def test_a_state_may_be_a_number(state: int, code: int) -> None:
-    async with troubled(Failing(errors.TaskNotFoundError("t"))) as server:
+    async with troubled(Failing(TaskNotFoundError("t"))) as server:
         async with server.web.post(server.url, json=rpc("ListTasks", {"status": state}), headers=SENT) as response:
             assert (await response.json())["error"]["code"] == code
         if not isinstance(state, bool):

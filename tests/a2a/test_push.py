@@ -28,13 +28,10 @@ from mcp_a2a.api.a2a import (
     A2APushSetRequest,
     A2ASendRequest,
 )
-from mcp_a2a.errors import (
-    AddressNotAllowedError,
-    PushConfigNotFoundError,
-    PushNotSupportedError,
-    QueueFullError,
-    StorageFullError,
-)
+from mcp_a2a.errors.delivery import QueueFullError
+from mcp_a2a.errors.machine import StorageFullError
+from mcp_a2a.errors.tasks import PushConfigNotFoundError, PushNotSupportedError
+from mcp_a2a.errors.web import AddressNotAllowedError
 from mcp_a2a.node.housekeeping import KEEP_SECONDS
 from mcp_a2a.node.tasks import pushes
 from mcp_a2a.protocol.backoff import Backoff

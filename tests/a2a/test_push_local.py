@@ -13,7 +13,7 @@ import pytest
 from aiohttp import web
 
 from mcp_a2a.a2a.push import WebHooks
-from mcp_a2a.errors import AddressNotAllowedError
+from mcp_a2a.errors.web import AddressNotAllowedError
 from mcp_a2a.protocol.model import StreamResponse, TaskDocument, TaskPushNotificationConfig, TaskState, TaskStatus
 from tests.a2a.conftest import Served, serving
 from tests.a2a.test_push import Hook

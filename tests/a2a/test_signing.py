@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from mcp_a2a.api.a2a import A2ACardRequest
 from mcp_a2a.api.agents import AddPeerRequest, GetAgentRequest
 from mcp_a2a.cli.render import agent_lines
-from mcp_a2a.errors import CardError
+from mcp_a2a.errors.web import CardError
 from mcp_a2a.protocol.identity import Identity, verify
 from mcp_a2a.protocol.names import fingerprint_words
 from mcp_a2a.protocol.signed_card import MAX_SIGNATURES, canonical_json, known_part, sign_card, verify_card

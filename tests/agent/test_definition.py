@@ -16,7 +16,7 @@ from mcp_a2a.agent.hosting import agent_settings
 from mcp_a2a.agent.loading import load_agent
 from mcp_a2a.agent.service import slug
 from mcp_a2a.config import Settings
-from mcp_a2a.errors import ConfigurationError
+from mcp_a2a.errors.machine import ConfigurationError
 from mcp_a2a.front.plain import IDENTITY_PATTERN
 from tests.agent.jobs import task_of
 from tests.e2e.command import environment

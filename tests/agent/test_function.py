@@ -18,7 +18,7 @@ from pydantic import BaseModel
 
 from mcp_a2a.agent.function import FunctionSkill, SkillNotes
 from mcp_a2a.agent.result import File, outcome_of
-from mcp_a2a.errors import ConfigurationError
+from mcp_a2a.errors.machine import ConfigurationError
 from mcp_a2a.node.worker.job import Chunk, Outcome, TaskContext
 from mcp_a2a.node.worker.kin import HOP
 from mcp_a2a.protocol.model import Artifact, Message, Part, Role

@@ -10,7 +10,7 @@ import pytest
 from pydantic import BaseModel, Field
 
 from mcp_a2a.agent.signature import ArgumentsError, Signature
-from mcp_a2a.errors import ConfigurationError
+from mcp_a2a.errors.machine import ConfigurationError
 from mcp_a2a.node.worker.job import TaskContext
 
 

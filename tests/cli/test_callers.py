@@ -13,7 +13,7 @@ from typing import IO
 import pytest
 
 from mcp_a2a.cli.exits import Exit
-from mcp_a2a.errors import ConfigurationError
+from mcp_a2a.errors.machine import ConfigurationError
 from mcp_a2a.protocol.naming import short_key
 from mcp_a2a.store.callers import CallerFolder
 from tests.cli.inside import call

@@ -12,7 +12,7 @@ import pytest
 from mcp_a2a.cli.entry import check_environment, unicode_words
 from mcp_a2a.cli.options import UsageError
 from mcp_a2a.config import load_relay_settings, load_settings
-from mcp_a2a.errors import ConfigurationError
+from mcp_a2a.errors.machine import ConfigurationError
 from tests.e2e.command import MCP_A2A, environment, run
 
 CLOSED = ("<&-", ">&-", "2>&-", "<&- >&- 2>&-")

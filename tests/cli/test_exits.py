@@ -6,13 +6,17 @@ from pathlib import Path
 
 import pytest
 
-from mcp_a2a import errors
 from mcp_a2a.api.tasks import TaskView
 from mcp_a2a.api.view import AgentRef
 from mcp_a2a.cli.exits import BY_DELIVERY, BY_STATE, Exit, exit_of, exit_of_error
+from mcp_a2a.errors.agents import PeerNotFoundError, SkillNotFoundError
+from mcp_a2a.errors.delivery import NoRouteError, RefusedError
+from mcp_a2a.errors.machine import ConfigurationError, HomeUnusableError, PortInUseError
+from mcp_a2a.errors.tasks import TaskNotFoundError
 from mcp_a2a.protocol.model import Delivery, TaskState
 from mcp_a2a.protocol.moment import Moment, moment_of
 from tests.cli.inside import call
+from tests.test_errors import ours
 
 
 def task(state: TaskState, delivery: Delivery = Delivery.DELIVERED, **more: object) -> TaskView:
@@ -60,14 +64,14 @@ def test_every_state_has_an_exit_code() -> None:
 @pytest.mark.parametrize(
     ("error", "code"),
     [
-        (errors.PeerNotFoundError("bob"), Exit.NOT_FOUND),
-        (errors.SkillNotFoundError("fly"), Exit.NOT_FOUND),
-        (errors.TaskNotFoundError("task-1"), Exit.NOT_FOUND),
-        (errors.NoRouteError("bob", []), Exit.UNREACHABLE),
-        (errors.RefusedError("bob", "no"), Exit.REFUSED),
-        (errors.ConfigurationError("bad"), Exit.USAGE),
-        (errors.HomeUnusableError("/x", "it is full of eels"), Exit.UNUSABLE),
-        (errors.PortInUseError("127.0.0.1:3000"), Exit.UNUSABLE),
+        (PeerNotFoundError("bob"), Exit.NOT_FOUND),
+        (SkillNotFoundError("fly"), Exit.NOT_FOUND),
+        (TaskNotFoundError("task-1"), Exit.NOT_FOUND),
+        (NoRouteError("bob", []), Exit.UNREACHABLE),
+        (RefusedError("bob", "no"), Exit.REFUSED),
+        (ConfigurationError("bad"), Exit.USAGE),
+        (HomeUnusableError("/x", "it is full of eels"), Exit.UNUSABLE),
+        (PortInUseError("127.0.0.1:3000"), Exit.UNUSABLE),
         (KeyboardInterrupt(), Exit.INTERRUPTED),
         (ZeroDivisionError(), Exit.UNEXPECTED),
     ],
@@ -77,8 +81,7 @@ def test_an_error_is_its_exit_code(error: BaseException, code: int) -> None:
 
 
 def test_every_error_of_ours_has_an_exit_code_of_the_table() -> None:
-    kinds = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, errors.McpA2AError)]
-    assert {kind.exit_code for kind in kinds} <= set(Exit)
+    assert {kind.exit_code for kind in ours()} <= set(Exit)
 
 
 @pytest.mark.parametrize(

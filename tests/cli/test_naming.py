@@ -11,7 +11,7 @@ import pytest
 from mcp_a2a import Agent
 from mcp_a2a.agent.hosting import agent_settings
 from mcp_a2a.config import Settings
-from mcp_a2a.errors import ConfigurationError
+from mcp_a2a.errors.machine import ConfigurationError
 from mcp_a2a.protocol.naming import claimed_name
 from mcp_a2a.protocol.web_url import shown_url
 from mcp_a2a.store.aliases import Aliases

@@ -16,7 +16,7 @@ from mcp_a2a.cli.output import Output
 from mcp_a2a.cli.session import Session
 from mcp_a2a.cli.telling import report
 from mcp_a2a.cli.wording import COMMANDS, for_people
-from mcp_a2a.errors import ConsentError, PeerNotFoundError
+from mcp_a2a.errors.agents import ConsentError, PeerNotFoundError
 from mcp_a2a.protocol.moment import Moment
 from mcp_a2a.protocol.state import Delivery
 from tests import test_errors

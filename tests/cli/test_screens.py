@@ -18,7 +18,6 @@ from typing import Any
 
 import pytest
 
-from mcp_a2a import errors
 from mcp_a2a.api.agents import AgentView
 from mcp_a2a.cli import render
 from mcp_a2a.cli.failure import report_failure
@@ -26,6 +25,7 @@ from mcp_a2a.cli.options import Options
 from mcp_a2a.cli.output import Output
 from mcp_a2a.cli.session import Session, set_up_logging
 from mcp_a2a.errors import McpA2AError
+from mcp_a2a.errors.agents import PeerNotFoundError
 from mcp_a2a.protocol.naming import short_key
 from mcp_a2a.screen import width
 from mcp_a2a.store.keyfile import DID_FILE
@@ -262,7 +262,7 @@ def test_an_error_breaks_no_screen(kind: type[McpA2AError]) -> None:
 def test_what_failed_is_red_and_what_to_do_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TERM", "xterm")
     terminal = Terminal()
-    report_failure(Output(Options(), terminal, terminal), errors.PeerNotFoundError("bob"))
+    report_failure(Output(Options(), terminal, terminal), PeerNotFoundError("bob"))
     first, second = terminal.said.decode().splitlines()
     assert first.startswith("\x1b[31mNo agent named 'bob'")
     assert "\x1b" not in second

@@ -14,7 +14,7 @@ import pytest
 from mcp_a2a import Agent, Chunk, File, Part, TaskContext
 from mcp_a2a.agent.result import outcome_of
 from mcp_a2a.api.files import SaveFilesRequest
-from mcp_a2a.errors import FileError
+from mcp_a2a.errors.tasks import FileError
 from mcp_a2a.node.files.received import ReceivedFile
 from mcp_a2a.node.worker import command
 from mcp_a2a.node.worker.command import CommandSkill, Limits

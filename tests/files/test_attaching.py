@@ -11,7 +11,7 @@ import pytest
 from mcp_a2a.api.files import Attachments, FileArg
 from mcp_a2a.api.tasks import SendTaskRequest
 from mcp_a2a.api.view import Consent
-from mcp_a2a.errors import FileError
+from mcp_a2a.errors.tasks import FileError
 from mcp_a2a.node.files import attaching as attaching_module
 from mcp_a2a.node.files.attaching import Attaching
 from mcp_a2a.node.ipc.caller import Caller

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mcp_a2a.errors import RemoteProtocolError, SealBrokenError
+from mcp_a2a.errors.protocol import RemoteProtocolError, SealBrokenError
 from mcp_a2a.protocol.blob import (
     CHUNK_SIZE,
     MAX_FILE_SIZE,

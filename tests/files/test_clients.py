@@ -13,7 +13,9 @@ import pytest
 from mcp_a2a.a2a.faults import Fault, Kind, kind_of
 from mcp_a2a.a2a.files import Presenter, open_file
 from mcp_a2a.api.a2a import A2AFollowRequest, A2AGetRequest, A2AListRequest, A2ASendRequest
-from mcp_a2a.errors import FilesWaitError, HomeUnusableError, TaskNotFoundError
+from mcp_a2a.errors.delivery import FilesWaitError
+from mcp_a2a.errors.machine import HomeUnusableError
+from mcp_a2a.errors.tasks import TaskNotFoundError
 from mcp_a2a.node.files import attaching
 from mcp_a2a.protocol.blob import is_blob
 from mcp_a2a.protocol.model import Message, Part, Role

@@ -12,7 +12,7 @@ from mcp_a2a.api.inbox import AnswerRequest
 from mcp_a2a.api.networks import InviteRequest, JoinRequest
 from mcp_a2a.api.tasks import GetTaskRequest, ListTasksRequest, ReplyRequest, SendTaskBySkillRequest
 from mcp_a2a.config import RelaySettings
-from mcp_a2a.errors import FileError
+from mcp_a2a.errors.tasks import FileError
 from mcp_a2a.protocol.model import Delivery
 from mcp_a2a.protocol.moment import Moment
 from mcp_a2a.relaying import ServingRelay, serve_relay

@@ -14,7 +14,8 @@ import pytest
 from mcp_a2a.api.files import FileArg, SaveFilesRequest
 from mcp_a2a.api.inbox import AnswerRequest
 from mcp_a2a.api.tasks import GetTaskRequest, TaskView
-from mcp_a2a.errors import FilesWaitError, SystemLimitError, UnsendableError
+from mcp_a2a.errors.delivery import FilesWaitError, UnsendableError
+from mcp_a2a.errors.machine import SystemLimitError
 from mcp_a2a.node.files import attaching, pieces
 from mcp_a2a.node.tasks import receipts
 from mcp_a2a.node.worker.job import is_unsendable

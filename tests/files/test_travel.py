@@ -14,7 +14,7 @@ from mcp_a2a.api.agents import PeersRequest, SetTrustRequest
 from mcp_a2a.api.files import FileArg, SaveFilesRequest
 from mcp_a2a.api.inbox import AnswerRequest
 from mcp_a2a.api.tasks import CancelRequest, GetTaskRequest, ReplyRequest
-from mcp_a2a.errors import FileError
+from mcp_a2a.errors.tasks import FileError
 from mcp_a2a.node.delivery import letters
 from mcp_a2a.node.files import pieces
 from mcp_a2a.protocol.model import Artifact, ArtifactChunk, Delivery, Part

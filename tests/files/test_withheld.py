@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import pkcs12
 
 from mcp_a2a.api.files import Attachments, FileArg, SaveFilesRequest
-from mcp_a2a.errors import FileError
+from mcp_a2a.errors.tasks import FileError
 from mcp_a2a.node.files import attaching as attaching_module
 from mcp_a2a.node.files.attaching import Attaching
 from mcp_a2a.node.files.beneath import open_resolved

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from mcp_a2a.config import Settings, load_settings
-from mcp_a2a.errors import ConfigurationError
+from mcp_a2a.errors.machine import ConfigurationError
 from mcp_a2a.front.plain import _CHECKS, read_plain
 
 

@@ -10,7 +10,7 @@ import anyio
 import pytest
 
 from mcp_a2a.a2a.client_card import card_of
-from mcp_a2a.errors import CardError
+from mcp_a2a.errors.web import CardError
 from mcp_a2a.protocol.signed_card import verify_card
 from tests.a2a.conftest import serving
 from tests.interop.conftest import python_with

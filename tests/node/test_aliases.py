@@ -12,13 +12,8 @@ from mcp_a2a.api.agents import ConsentRequest, DiscoverRequest, GetAgentRequest,
 from mcp_a2a.api.diagnostics import PingRequest
 from mcp_a2a.api.inbox import CheckInboxRequest
 from mcp_a2a.api.tasks import ListTasksRequest, SendTaskRequest
-from mcp_a2a.errors import (
-    AliasAlikeError,
-    AliasTakenError,
-    ConfigurationError,
-    PeerNotFoundError,
-    SystemLimitError,
-)
+from mcp_a2a.errors.agents import AliasAlikeError, AliasTakenError, PeerNotFoundError
+from mcp_a2a.errors.machine import ConfigurationError, SystemLimitError
 from mcp_a2a.protocol.did import PeerId
 from mcp_a2a.protocol.names import memorable_name
 from mcp_a2a.store.aliases import FILE, MAX_ALIASES, Aliases

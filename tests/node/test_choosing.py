@@ -20,7 +20,7 @@ from mcp_a2a.api.tasks import (
     SendTaskRequest,
     TaskView,
 )
-from mcp_a2a.errors import NotAwaitingReplyError
+from mcp_a2a.errors.tasks import NotAwaitingReplyError
 from mcp_a2a.node.peers.directory import Peer
 from mcp_a2a.ports import Link
 from mcp_a2a.protocol.model import Delivery, TaskState

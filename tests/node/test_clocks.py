@@ -15,7 +15,8 @@ from benchmarks.history import multiply
 from mcp_a2a.api.agents import DiscoverRequest, GetAgentRequest
 from mcp_a2a.api.inbox import AnswerRequest, CheckInboxRequest
 from mcp_a2a.api.tasks import GetTaskRequest, SendTaskRequest, TaskView
-from mcp_a2a.errors import PeerNotFoundError, TaskNotFoundError
+from mcp_a2a.errors.agents import PeerNotFoundError
+from mcp_a2a.errors.tasks import TaskNotFoundError
 from mcp_a2a.node import housekeeping as housekeeping_module
 from mcp_a2a.node.agents import patience
 from mcp_a2a.node.runtime.clocks import Clocks

@@ -12,7 +12,7 @@ from pathlib import Path
 import anyio
 import pytest
 
-from mcp_a2a.errors import ConfigurationError
+from mcp_a2a.errors.machine import ConfigurationError
 from mcp_a2a.node.worker.command import CommandSkill, Limits, cleaned_environment, find_command
 from mcp_a2a.node.worker.job import Crashed, Outcome
 from mcp_a2a.node.worker.kin import session_members

@@ -16,14 +16,9 @@ from mcp_a2a.api.agents import AddPeerRequest, ConsentRequest, GetAgentRequest, 
 from mcp_a2a.api.files import FileArg
 from mcp_a2a.api.inbox import AnswerRequest, CheckInboxRequest
 from mcp_a2a.api.tasks import ListTasksRequest, ReplyRequest, SendTaskBySkillRequest, SendTaskRequest
-from mcp_a2a.errors import (
-    AmbiguousNameError,
-    ConsentDeclinedError,
-    ConsentNeededError,
-    FileError,
-    PeerNotFoundError,
-    StorageFullError,
-)
+from mcp_a2a.errors.agents import AmbiguousNameError, ConsentDeclinedError, ConsentNeededError, PeerNotFoundError
+from mcp_a2a.errors.machine import StorageFullError
+from mcp_a2a.errors.tasks import FileError
 from mcp_a2a.node.peers.consent import DECLINED_SECONDS
 from mcp_a2a.protocol.model import Delivery, Message, Part, Role
 from mcp_a2a.protocol.web_url import shown_url

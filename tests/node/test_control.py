@@ -20,7 +20,7 @@ from mcp_a2a.api.inbox import AnswerRequest, CheckInboxRequest
 from mcp_a2a.api.tasks import GetTaskRequest, ListTasksRequest, SendTaskRequest
 from mcp_a2a.app import open_node
 from mcp_a2a.config import Settings
-from mcp_a2a.errors import HomeUnusableError, PortInUseError
+from mcp_a2a.errors.machine import HomeUnusableError, PortInUseError
 from mcp_a2a.node.ipc import server
 from mcp_a2a.node.ipc.control import control_server
 from mcp_a2a.node.ipc.owner import _only_reason as only_reason

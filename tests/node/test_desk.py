@@ -22,12 +22,12 @@ from mcp_a2a.api.a2a import (
     A2ASendRequest,
 )
 from mcp_a2a.api.tasks import GetTaskRequest, ListTasksRequest
-from mcp_a2a.errors import (
+from mcp_a2a.errors.delivery import QueueFullError
+from mcp_a2a.errors.tasks import (
     ContextMismatchError,
     ConversationFullError,
     KeyReusedError,
     NotAwaitingReplyError,
-    QueueFullError,
     TaskNotFoundError,
     TransitionError,
 )

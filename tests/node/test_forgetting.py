@@ -12,7 +12,7 @@ import pytest
 
 from mcp_a2a.api.inbox import CheckInboxRequest
 from mcp_a2a.api.tasks import ForgetRequest, GetTaskRequest, ListTasksRequest
-from mcp_a2a.errors import NotForgettableError, TaskForgottenError
+from mcp_a2a.errors.tasks import NotForgettableError, TaskForgottenError
 from mcp_a2a.node.housekeeping import bookkeeping
 from mcp_a2a.protocol.bundle import KEEP_SECRET_SECONDS
 from mcp_a2a.protocol.control import Delivered, Refused

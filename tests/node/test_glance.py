@@ -22,7 +22,8 @@ from mcp_a2a.api.files import FileView
 from mcp_a2a.api.status import StatusView
 from mcp_a2a.api.tasks import ArtifactView, TaskPage, TaskView
 from mcp_a2a.api.view import AgentRef
-from mcp_a2a.errors import NodeSilentError, TaskNotFoundError
+from mcp_a2a.errors.machine import NodeSilentError
+from mcp_a2a.errors.tasks import TaskNotFoundError
 from mcp_a2a.node.ipc.glance import NoGlanceError, glance
 from mcp_a2a.node.ipc.told import Told, fields_of
 from mcp_a2a.node.ipc.writing_down import written_down

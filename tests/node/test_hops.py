@@ -9,7 +9,7 @@ import pytest
 from mcp_a2a.api.inbox import CLIENT, AnswerRequest, CheckInboxRequest
 from mcp_a2a.api.tasks import MAX_HOP as MAX_HOP_OF_VIEWS
 from mcp_a2a.api.tasks import GetTaskRequest, ReplyRequest, SendTaskRequest, TaskView
-from mcp_a2a.errors import HopLimitError
+from mcp_a2a.errors.tasks import HopLimitError
 from mcp_a2a.node.ipc.caller import Caller
 from mcp_a2a.protocol.payload import MAX_HOP
 from tests.node.world import Person, World, acquainted

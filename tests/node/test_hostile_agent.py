@@ -11,7 +11,7 @@ import pytest
 
 from mcp_a2a.api.agents import SetTrustRequest
 from mcp_a2a.api.tasks import GetTaskRequest, SendTaskRequest, TaskView
-from mcp_a2a.errors import AmbiguousNameError, KeyChangedError
+from mcp_a2a.errors.agents import AmbiguousNameError, KeyChangedError
 from mcp_a2a.ports import Link
 from mcp_a2a.protocol.advert import Advert
 from mcp_a2a.protocol.control import Delivered, Refused

@@ -17,7 +17,9 @@ import pytest
 from mcp_a2a.api.operations import operations_of
 from mcp_a2a.api.request import Request
 from mcp_a2a.api.view import View
-from mcp_a2a.errors import TYPED, ConfigurationError, McpA2AError, NodeSilentError, TaskNotFoundError
+from mcp_a2a.errors import TYPED, McpA2AError
+from mcp_a2a.errors.machine import ConfigurationError, NodeSilentError
+from mcp_a2a.errors.tasks import TaskNotFoundError
 from mcp_a2a.node.ipc.client import connect_control
 from mcp_a2a.node.ipc.glance import NoGlanceError, PlainClient, plain_client
 from mcp_a2a.node.ipc.server import LocalServer, LocalService

@@ -11,7 +11,8 @@ from mcp_a2a.a2a.addresses import as_typed, check_url
 from mcp_a2a.api.agents import DiscoverRequest, GetAgentRequest, SetTrustRequest
 from mcp_a2a.api.inbox import CheckInboxRequest
 from mcp_a2a.api.tasks import ListTasksRequest, SendTaskRequest
-from mcp_a2a.errors import AddressNotAllowedError, AmbiguousNameError, KeyChangedError, PeerNotFoundError
+from mcp_a2a.errors.agents import AmbiguousNameError, KeyChangedError, PeerNotFoundError
+from mcp_a2a.errors.web import AddressNotAllowedError
 from mcp_a2a.protocol.model import AgentCard
 from mcp_a2a.protocol.web_url import WRITTEN, is_shortened, shown_url, with_short_urls
 from mcp_a2a.store.web import WebRow, save_web_agent

@@ -11,7 +11,7 @@ import pytest
 from mcp_a2a.api.a2a import A2ASendRequest
 from mcp_a2a.api.inbox import AnswerRequest, CheckInboxRequest
 from mcp_a2a.api.tasks import ForgetRequest, GetTaskRequest, ListTasksRequest, ReplyRequest, SendTaskRequest, TaskView
-from mcp_a2a.errors import TaskNotFoundError
+from mcp_a2a.errors.tasks import TaskNotFoundError
 from mcp_a2a.node.tasks.summary import LINE_CHARS
 from mcp_a2a.node.worker.job import Outcome, TaskContext
 from mcp_a2a.protocol.model import Message, Part, Role

@@ -13,7 +13,7 @@ import pytest
 
 from mcp_a2a.api.inbox import AnswerRequest, CheckInboxRequest
 from mcp_a2a.api.tasks import GetTaskRequest, ListTasksRequest, SendTaskRequest, TaskView
-from mcp_a2a.errors import RemoteProtocolError
+from mcp_a2a.errors.protocol import RemoteProtocolError
 from mcp_a2a.node.runtime.context import delivery_of
 from mcp_a2a.ports import Link
 from mcp_a2a.protocol.control import Answer, Delivered, Refused

@@ -26,16 +26,11 @@ from mcp_a2a.api.inbox import AnswerRequest, CheckInboxRequest, InboxItem
 from mcp_a2a.api.tasks import GetTaskRequest, ListTasksRequest, SendTaskRequest, TaskView
 from mcp_a2a.app import open_node
 from mcp_a2a.config import Settings
-from mcp_a2a.errors import (
-    ConfigurationError,
-    HomeUnusableError,
-    LeaseLostError,
-    McpA2AError,
-    NodeSilentError,
-    PeerNotFoundError,
-    TaskNotFoundError,
-    TooLargeError,
-)
+from mcp_a2a.errors import McpA2AError
+from mcp_a2a.errors.agents import PeerNotFoundError
+from mcp_a2a.errors.delivery import TooLargeError
+from mcp_a2a.errors.machine import ConfigurationError, HomeUnusableError, NodeSilentError
+from mcp_a2a.errors.tasks import LeaseLostError, TaskNotFoundError
 from mcp_a2a.front.calls import call_age
 from mcp_a2a.node.agents import patience
 from mcp_a2a.node.ipc import client

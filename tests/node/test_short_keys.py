@@ -9,7 +9,8 @@ import pytest
 from mcp_a2a.api.agents import ConsentRequest, GetAgentRequest, SetTrustRequest
 from mcp_a2a.api.diagnostics import PingRequest
 from mcp_a2a.api.tasks import SendTaskRequest
-from mcp_a2a.errors import AmbiguousNameError, PeerNotFoundError, SelfSendError
+from mcp_a2a.errors.agents import AmbiguousNameError, PeerNotFoundError
+from mcp_a2a.errors.tasks import SelfSendError
 from mcp_a2a.node.peers.directory import Peer
 from mcp_a2a.protocol.did import PeerId
 from mcp_a2a.protocol.naming import SHORT_KEY, key_beginning, short_key

@@ -13,7 +13,7 @@ import pytest
 from mcp_a2a.api.agents import AddPeerRequest, DiscoverRequest, GetAgentRequest, PeersRequest, SetTrustRequest
 from mcp_a2a.api.inbox import CheckInboxRequest
 from mcp_a2a.api.tasks import GetTaskRequest, ListTasksRequest, ReplyRequest, SendTaskRequest
-from mcp_a2a.errors import AmbiguousNameError, KeyChangedError
+from mcp_a2a.errors.agents import AmbiguousNameError, KeyChangedError
 from mcp_a2a.node.tasks.receive import FORGOTTEN
 from mcp_a2a.protocol.control import Answer, Held, Refused
 from mcp_a2a.protocol.model import Delivery

@@ -16,7 +16,8 @@ import pytest
 from anyio.abc import SocketAttribute, SocketStream
 
 from mcp_a2a.api.networks import InviteRequest, JoinRequest
-from mcp_a2a.errors import LinkError, NetworkError, TicketError, TicketPlaceError
+from mcp_a2a.errors.delivery import LinkError
+from mcp_a2a.errors.networks import NetworkError, TicketError, TicketPlaceError
 from mcp_a2a.node.networks import ticket_places
 from mcp_a2a.protocol.identity import Identity
 from mcp_a2a.protocol.ticket import Ticket

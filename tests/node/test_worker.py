@@ -19,7 +19,7 @@ from mcp_a2a.api.inbox import AnswerRequest, CheckInboxRequest, InboxView
 from mcp_a2a.api.request import Request
 from mcp_a2a.api.tasks import CancelRequest, GetTaskRequest, ReplyRequest, SendTaskRequest, TaskView
 from mcp_a2a.api.view import View
-from mcp_a2a.errors import StorageFullError
+from mcp_a2a.errors.machine import StorageFullError
 from mcp_a2a.node.runtime.context import delivery_of
 from mcp_a2a.node.worker import worker as worker_module
 from mcp_a2a.node.worker.job import Chunk, Crashed, Outcome, Reject, TaskContext

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mcp_a2a.errors import ConfigurationError, RemoteProtocolError
+from mcp_a2a.errors.machine import ConfigurationError
+from mcp_a2a.errors.protocol import RemoteProtocolError
 from mcp_a2a.protocol.admission_secret import (
     admission_is_proven,
     admission_key,

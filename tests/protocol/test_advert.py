@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mcp_a2a.errors import LocalProtocolError, RemoteProtocolError, TooLargeError
+from mcp_a2a.errors.delivery import TooLargeError
+from mcp_a2a.errors.protocol import LocalProtocolError, RemoteProtocolError
 from mcp_a2a.protocol.advert import MAX_ADVERT_BYTES, Advert
 from mcp_a2a.protocol.model import AgentCard, AgentSkill
 from mcp_a2a.protocol.strict_json import to_base64url

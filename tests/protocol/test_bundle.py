@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mcp_a2a.errors import LocalProtocolError, RemoteProtocolError, UnknownKeyError
+from mcp_a2a.errors.protocol import LocalProtocolError, RemoteProtocolError, UnknownKeyError
 from mcp_a2a.protocol.bundle import (
     KEEP_SECRET_SECONDS,
     MAX_BUNDLE_BYTES,

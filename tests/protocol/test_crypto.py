@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mcp_a2a.errors import LocalProtocolError, RemoteProtocolError, SealBrokenError
+from mcp_a2a.errors.protocol import LocalProtocolError, RemoteProtocolError, SealBrokenError
 from mcp_a2a.protocol.crypto import (
     LOW_ORDER_KEYS,
     PUBLIC_KEY_SIZES,

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mcp_a2a.errors import RemoteProtocolError
+from mcp_a2a.errors.protocol import RemoteProtocolError
 from mcp_a2a.protocol.crypto import FIELD_PRIME, LOW_ORDER_KEYS
 from mcp_a2a.protocol.did import DID_LENGTH, PeerId
 from tests.protocol.people import ALICE, BOB

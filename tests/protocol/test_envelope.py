@@ -8,13 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mcp_a2a.errors import (
+from mcp_a2a.errors.delivery import TooLargeError
+from mcp_a2a.errors.protocol import (
     LocalProtocolError,
     NotForUsError,
     RemoteProtocolError,
     SealBrokenError,
     StaleError,
-    TooLargeError,
     UnknownKeyError,
 )
 from mcp_a2a.protocol import crypto

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mcp_a2a.errors import LocalProtocolError
+from mcp_a2a.errors.protocol import LocalProtocolError
 from mcp_a2a.protocol.identity import Identity, verify, verify_jws
 from tests.protocol.people import ALICE, BOB, bit_flips
 

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel
 
-from mcp_a2a.errors import McpA2AError, SealBrokenError
+from mcp_a2a.errors import McpA2AError
+from mcp_a2a.errors.protocol import SealBrokenError
 from mcp_a2a.protocol.advert import Advert
 from mcp_a2a.protocol.bundle import KeyBundle, KeyRing
 from mcp_a2a.protocol.did import PeerId

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mcp_a2a.errors import LinkError, LocalProtocolError, RemoteProtocolError
+from mcp_a2a.errors.delivery import LinkError
+from mcp_a2a.errors.protocol import LocalProtocolError, RemoteProtocolError
 from mcp_a2a.protocol import handshake
 from mcp_a2a.protocol.bundle import KeyRing
 from mcp_a2a.protocol.control import (

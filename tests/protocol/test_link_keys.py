@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mcp_a2a.errors import RemoteProtocolError
+from mcp_a2a.errors.protocol import RemoteProtocolError
 from mcp_a2a.protocol import crypto
 from mcp_a2a.protocol import handshake as handshake_module
 from mcp_a2a.protocol.control import Bye, ByeCode, Challenge, Hello, Ping, Role, Stored, Welcome

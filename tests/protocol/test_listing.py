@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mcp_a2a.errors import RemoteProtocolError, SealBrokenError
+from mcp_a2a.errors.protocol import RemoteProtocolError, SealBrokenError
 from mcp_a2a.protocol.advert import Advert
 from mcp_a2a.protocol.bundle import KeyRing
 from mcp_a2a.protocol.listing import LISTING_SIZES, MAX_LISTING, Listing, is_listing

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mcp_a2a.errors import NotAwaitingReplyError, TransitionError
+from mcp_a2a.errors.tasks import NotAwaitingReplyError, TransitionError
 from mcp_a2a.protocol import state as states
 from mcp_a2a.protocol.model import Delivery, TaskState
 from mcp_a2a.protocol.moment import ASKING, ENDED, MOMENTS, Moment, at_rest, delivery_of, moment_of, state_of

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mcp_a2a.errors import LocalProtocolError, SealBrokenError
+from mcp_a2a.errors.protocol import LocalProtocolError, SealBrokenError
 from mcp_a2a.protocol.control import MembershipProof
 from mcp_a2a.protocol.network import (
     Network,

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import JsonValue, ValidationError
 
-from mcp_a2a.errors import RemoteProtocolError, UnsendableError
+from mcp_a2a.errors.delivery import UnsendableError
+from mcp_a2a.errors.protocol import RemoteProtocolError
 from mcp_a2a.protocol.model import Artifact, Message, Part, Role, TaskState, TaskStatus
 from mcp_a2a.protocol.payload import (
     MAX_HOP,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mcp_a2a.errors import LocalProtocolError
+from mcp_a2a.errors.protocol import LocalProtocolError
 from mcp_a2a.protocol.envelope import Envelope, seal
 from mcp_a2a.protocol.receipt import (
     HELD_VERDICT,

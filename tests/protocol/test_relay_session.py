@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from typing_extensions import override
 
-from mcp_a2a.errors import RemoteProtocolError
+from mcp_a2a.errors.protocol import RemoteProtocolError
 from mcp_a2a.protocol import relay_session
 from mcp_a2a.protocol.bundle import KeyBundle
 from mcp_a2a.protocol.control import (

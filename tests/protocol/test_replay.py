@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mcp_a2a.errors import StaleError
+from mcp_a2a.errors.protocol import StaleError
 from mcp_a2a.protocol.fields import MAX_WORD
 from mcp_a2a.protocol.replay import (
     MAX_CLOCK_SKEW_SECONDS,

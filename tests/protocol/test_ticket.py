@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mcp_a2a.errors import LocalProtocolError, TicketError
+from mcp_a2a.errors.networks import TicketError
+from mcp_a2a.errors.protocol import LocalProtocolError
 from mcp_a2a.protocol.crypto import sha256
 from mcp_a2a.protocol.text import preview
 from mcp_a2a.protocol.ticket import PREFIX, Ticket

@@ -8,7 +8,8 @@ from collections.abc import Callable
 
 import pytest
 
-from mcp_a2a.errors import RemoteProtocolError, SealBrokenError, TicketError
+from mcp_a2a.errors.networks import TicketError
+from mcp_a2a.errors.protocol import RemoteProtocolError, SealBrokenError
 from mcp_a2a.protocol.advert import Advert
 from mcp_a2a.protocol.blob import BlobRef, open_file_untrusted
 from mcp_a2a.protocol.bundle import KeyBundle

@@ -18,7 +18,7 @@ from mcp_a2a.api.relay import (
     RelayStatusRequest,
     RelayUrlRequest,
 )
-from mcp_a2a.errors import ConfigurationError
+from mcp_a2a.errors.machine import ConfigurationError
 from mcp_a2a.mailbox_ports import RelayMember
 from mcp_a2a.protocol.admission_secret import prove_admission
 from mcp_a2a.protocol.control import Admit, ByeCode, Done, Failed, Find, Found

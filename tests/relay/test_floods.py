@@ -17,7 +17,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mcp_a2a.errors import RemoteProtocolError
+from mcp_a2a.errors.protocol import RemoteProtocolError
 from mcp_a2a.protocol.control import Bye, Delivered, Refused, Role, Stored
 from mcp_a2a.protocol.door import WAIT_SECONDS
 from mcp_a2a.protocol.frames import decode_untrusted, encode

@@ -16,7 +16,8 @@ from mcp_a2a.api.agents import DiscoverRequest
 from mcp_a2a.api.inbox import AnswerRequest, CheckInboxRequest
 from mcp_a2a.api.networks import InviteRequest, JoinRequest, LeaveRequest
 from mcp_a2a.api.tasks import GetTaskRequest, ListTasksRequest, SendTaskRequest, TaskView
-from mcp_a2a.errors import NoRouteError, RelayError
+from mcp_a2a.errors.delivery import NoRouteError
+from mcp_a2a.errors.networks import RelayError
 from mcp_a2a.protocol.bundle import KeyRing
 from mcp_a2a.protocol.control import (
     Answer,

@@ -13,7 +13,8 @@ from mcp_a2a.api.diagnostics import PingRequest
 from mcp_a2a.api.inbox import AnswerRequest, CheckInboxRequest
 from mcp_a2a.api.networks import InviteRequest, JoinRequest, LeaveRequest, NetworksRequest, RotateRequest
 from mcp_a2a.api.tasks import GetTaskRequest, SendTaskRequest, TaskView
-from mcp_a2a.errors import HomeUnusableError, NetworkError, RelayError, StorageFullError, TicketError
+from mcp_a2a.errors.machine import HomeUnusableError, StorageFullError
+from mcp_a2a.errors.networks import NetworkError, RelayError, TicketError
 from mcp_a2a.node.networks import renewal
 from mcp_a2a.node.networks.membership import Membership
 from mcp_a2a.node.networks.networks import Joined

@@ -23,7 +23,7 @@ from mcp_a2a.api.relay import (
     RelayStatusView,
 )
 from mcp_a2a.api.request import Request
-from mcp_a2a.errors import ConfigurationError, RelayRunsError
+from mcp_a2a.errors.machine import ConfigurationError, RelayRunsError
 from mcp_a2a.protocol.control import ByeCode, Claim, Claimed, Done, Failed, Find, Found, Offer, Refused, Stored, Watch
 from mcp_a2a.protocol.envelope import HOUR
 from mcp_a2a.protocol.network import Network

@@ -15,7 +15,7 @@ from mcp_a2a.api.diagnostics import NetcheckRequest, PingRequest
 from mcp_a2a.api.inbox import CheckInboxRequest
 from mcp_a2a.api.networks import InviteRequest, JoinRequest
 from mcp_a2a.api.tasks import GetTaskRequest, SendTaskRequest, TaskView
-from mcp_a2a.errors import NoRouteError
+from mcp_a2a.errors.delivery import NoRouteError
 from mcp_a2a.node import moves
 from mcp_a2a.node.delivery import patience
 from mcp_a2a.protocol import heartbeat

@@ -19,7 +19,8 @@ from cryptography.x509.oid import NameOID
 from mcp_a2a import relaying
 from mcp_a2a.api.networks import InviteRequest, JoinRequest
 from mcp_a2a.config import RelaySettings, load_relay_settings
-from mcp_a2a.errors import ConfigurationError, PortInUseError, RelayError
+from mcp_a2a.errors.machine import ConfigurationError, PortInUseError
+from mcp_a2a.errors.networks import RelayError
 from mcp_a2a.protocol.relay_limits import RelayLimits
 from mcp_a2a.protocol.relay_url import parse_relay_url
 from mcp_a2a.relaying import serve_relay

@@ -8,7 +8,7 @@ import socket
 
 import pytest
 
-from mcp_a2a.errors import ConfigurationError, PortInUseError
+from mcp_a2a.errors.machine import ConfigurationError, PortInUseError
 from mcp_a2a.server import address
 from mcp_a2a.server.address import Listen, names_of, url_of
 

@@ -10,7 +10,8 @@ import pytest
 from mcp.server.mcpserver.exceptions import ToolError
 from pydantic import BaseModel, BeforeValidator, Field, ValidationError
 
-from mcp_a2a.errors import ConfigurationError, McpA2AError
+from mcp_a2a.errors import McpA2AError
+from mcp_a2a.errors.machine import ConfigurationError
 from mcp_a2a.server.explain import explain
 
 

@@ -25,7 +25,7 @@ import pytest
 from mcp.client import Client
 from mcp.client.streamable_http import streamable_http_client
 
-from mcp_a2a.errors import ConfigurationError, PortInUseError
+from mcp_a2a.errors.machine import ConfigurationError, PortInUseError
 from mcp_a2a.server.address import Listen
 from mcp_a2a.server.http import MAX_BODY_BYTES, serve_http
 from mcp_a2a.server.surface import build_server

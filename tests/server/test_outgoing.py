@@ -26,7 +26,10 @@ from mcp_a2a.api.inbox import InboxView
 from mcp_a2a.api.networks import NetworkView, RelayView
 from mcp_a2a.api.tasks import ArtifactView, GetTaskRequest, ListTasksRequest, TaskPage, TaskView
 from mcp_a2a.api.view import AgentRef, View
-from mcp_a2a.errors import McpA2AError, NoRouteError, PeerNotFoundError, RefusedError, SkillNotFoundError, WebError
+from mcp_a2a.errors import McpA2AError
+from mcp_a2a.errors.agents import PeerNotFoundError, SkillNotFoundError
+from mcp_a2a.errors.delivery import NoRouteError, RefusedError
+from mcp_a2a.errors.web import WebError
 from mcp_a2a.protocol.model import (
     AgentCard,
     AgentInterface,

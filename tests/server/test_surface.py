@@ -14,7 +14,9 @@ from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS
 
 from mcp_a2a.api.agents import AgentDetail, DiscoverView, GetAgentRequest
 from mcp_a2a.api.tasks import TaskPage
-from mcp_a2a.errors import PeerNotFoundError, StorageFullError, TaskNotFoundError
+from mcp_a2a.errors.agents import PeerNotFoundError
+from mcp_a2a.errors.machine import StorageFullError
+from mcp_a2a.errors.tasks import TaskNotFoundError
 from mcp_a2a.server.fence import LIST_NOTICE
 from mcp_a2a.server.surface import build_server
 from tests.front.regenerate import envelope, handshake, told

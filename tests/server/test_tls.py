@@ -15,7 +15,7 @@ import pytest
 from anyio.streams.tls import TLSAttribute
 
 from mcp_a2a.config import Settings
-from mcp_a2a.errors import ConfigurationError
+from mcp_a2a.errors.machine import ConfigurationError
 from mcp_a2a.server.hosting import Served, host
 from mcp_a2a.server.listening import Listening
 from tests.server.standin import StandIn

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from mcp_a2a.errors import ConfigurationError, HomeUnusableError
+from mcp_a2a.errors.machine import ConfigurationError, HomeUnusableError
 from mcp_a2a.server.token import load_token
 
 

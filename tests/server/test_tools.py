@@ -26,18 +26,10 @@ from mcp_a2a.api.tasks import (
     SendTaskRequest,
     TaskPage,
 )
-from mcp_a2a.errors import (
-    AddressNotAllowedError,
-    CardError,
-    ConsentNeededError,
-    NoRouteError,
-    PeerNotFoundError,
-    RefusedError,
-    TaskNotFoundError,
-    WebAnswerError,
-    WebError,
-    WebRefusedError,
-)
+from mcp_a2a.errors.agents import ConsentNeededError, PeerNotFoundError
+from mcp_a2a.errors.delivery import NoRouteError, RefusedError
+from mcp_a2a.errors.tasks import TaskNotFoundError
+from mcp_a2a.errors.web import AddressNotAllowedError, CardError, WebAnswerError, WebError, WebRefusedError
 from mcp_a2a.node.tasks.leasing import next_of_inbox
 from mcp_a2a.protocol.model import AgentInterface, Delivery, Part
 from mcp_a2a.protocol.moment import Moment

@@ -21,7 +21,7 @@ import pytest
 from mcp_a2a.api.agents import DiscoverRequest, PeersRequest
 from mcp_a2a.api.inbox import AnswerRequest, CheckInboxRequest
 from mcp_a2a.api.tasks import ListTasksRequest, SendTaskRequest
-from mcp_a2a.errors import DamagedRowError, DiskUnreadableError, HomeUnusableError, StorageFullError
+from mcp_a2a.errors.machine import DamagedRowError, DiskUnreadableError, HomeUnusableError, StorageFullError
 from mcp_a2a.store import opening
 from mcp_a2a.store.checked import forget_checked, frames_in_log
 from mcp_a2a.store.journal import get_meta, set_meta

@@ -14,7 +14,7 @@ import anyio
 import anyio.lowlevel
 import pytest
 
-from mcp_a2a.errors import HomeUnusableError
+from mcp_a2a.errors.machine import HomeUnusableError
 from mcp_a2a.store.database import Database
 from mcp_a2a.store.disk import unusable
 from mcp_a2a.store.journal import get_meta, set_meta

@@ -20,7 +20,7 @@ import pytest
 from mcp_a2a.api.agents import PeersRequest, SetTrustRequest
 from mcp_a2a.api.inbox import AnswerRequest, CheckInboxRequest
 from mcp_a2a.api.tasks import GetTaskRequest, ListTasksRequest, SendTaskRequest
-from mcp_a2a.errors import HomeUnusableError, StorageFullError
+from mcp_a2a.errors.machine import HomeUnusableError, StorageFullError
 from mcp_a2a.protocol.control import Refused
 from mcp_a2a.protocol.model import Delivery
 from mcp_a2a.store.database import _Pending

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from benchmarks.history import a_task, multiply
-from mcp_a2a.errors import TaskNotFoundError
+from mcp_a2a.errors.tasks import TaskNotFoundError
 from mcp_a2a.protocol.model import Delivery, TaskPushNotificationConfig, TaskState
 from mcp_a2a.protocol.moment import Moment
 from mcp_a2a.protocol.task import events as e

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from mcp_a2a.errors import HomeUnusableError, KeyFileError
+from mcp_a2a.errors.machine import HomeUnusableError, KeyFileError
 from mcp_a2a.protocol.identity import Identity
 from mcp_a2a.store.disk import refused, unusable
 from mcp_a2a.store.folder import open_folder

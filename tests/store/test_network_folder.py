@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from mcp_a2a.errors import ConfigurationError, HomeUnusableError
+from mcp_a2a.errors.machine import ConfigurationError, HomeUnusableError
 from mcp_a2a.store.network_folder import NetworkFolder, NetworkRow
 
 SHOP = NetworkRow("did:key:shop", "shop", "ab" * 32, "did:key:owner", ("ws://127.0.0.1:6060/",), 1.5)

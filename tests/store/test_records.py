@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from mcp_a2a.errors import TaskNotFoundError
+from mcp_a2a.errors.tasks import TaskNotFoundError
 from mcp_a2a.node.tasks.document import document
 from mcp_a2a.protocol.model import Delivery, Message, Part, Role, TaskState, TaskStatus
 from mcp_a2a.protocol.task.machine import Change

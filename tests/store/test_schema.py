@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from mcp_a2a.errors import SchemaTooNewError
+from mcp_a2a.errors.machine import SchemaTooNewError
 from mcp_a2a.node.tasks.summary import answer_of, reply_of, request_of
 from mcp_a2a.protocol.moment import Moment
 from mcp_a2a.store import schema

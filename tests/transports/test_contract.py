@@ -10,7 +10,8 @@ import anyio
 import anyio.lowlevel
 import pytest
 
-from mcp_a2a.errors import LinkError, PortInUseError
+from mcp_a2a.errors.delivery import LinkError
+from mcp_a2a.errors.machine import PortInUseError
 from mcp_a2a.ports import Credentials, Link, LinkHandler, Transport
 from mcp_a2a.protocol.bundle import KeyRing
 from mcp_a2a.protocol.control import Delivered, Held, Refused

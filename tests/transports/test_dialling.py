@@ -17,7 +17,8 @@ from aiohttp import web
 from mcp_a2a.a2a.addresses import as_typed
 from mcp_a2a.a2a.guarded import Call, GuardedSession
 from mcp_a2a.config import RelaySettings
-from mcp_a2a.errors import LinkError, WebError
+from mcp_a2a.errors.delivery import LinkError
+from mcp_a2a.errors.web import WebError
 from mcp_a2a.protocol.control import Delivered
 from mcp_a2a.protocol.envelope import seal
 from mcp_a2a.protocol.paths import RelayAddr

@@ -12,7 +12,8 @@ import anyio
 import anyio.abc
 import pytest
 
-from mcp_a2a.errors import ConfigurationError, LinkError, PortInUseError
+from mcp_a2a.errors.delivery import LinkError
+from mcp_a2a.errors.machine import ConfigurationError, PortInUseError
 from mcp_a2a.protocol.control import Bye, ByeCode, Challenge, Role
 from mcp_a2a.protocol.door import MAX_WAITING_PER_HOST
 from mcp_a2a.protocol.envelope import MAX_ENVELOPE

@@ -12,7 +12,7 @@ import pytest
 import trio.testing
 from typing_extensions import override
 
-from mcp_a2a.errors import LinkError
+from mcp_a2a.errors.delivery import LinkError
 from mcp_a2a.ports import Link
 from mcp_a2a.protocol.bundle import KeyRing
 from mcp_a2a.protocol.control import Bye, ByeCode, Held

@@ -19,7 +19,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mcp_a2a.errors import RemoteProtocolError
+from mcp_a2a.errors.protocol import RemoteProtocolError
 from mcp_a2a.ports import Announcement, Sighting
 from mcp_a2a.protocol.paths import DirectAddr
 from mcp_a2a_transports._sightings import MAX_SIGHTINGS, fingerprint

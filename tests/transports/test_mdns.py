@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from zeroconf import DNSOutgoing, IPVersion  # type: ignore[attr-defined]  # the first is offered, only not listed
 from zeroconf.asyncio import AsyncServiceInfo, AsyncZeroconf
 
-from mcp_a2a.errors import RemoteProtocolError
+from mcp_a2a.errors.protocol import RemoteProtocolError
 from mcp_a2a.ports import Announcement, Sighting
 from mcp_a2a.protocol.paths import DirectAddr
 from mcp_a2a_transports import _browser, wires

@@ -10,7 +10,7 @@ import anyio
 import pytest
 import trio.testing
 
-from mcp_a2a.errors import LinkError
+from mcp_a2a.errors.delivery import LinkError
 from mcp_a2a.ports import Link
 from mcp_a2a.protocol.link_keys import TAG_SIZE
 from mcp_a2a.protocol.paths import DirectAddr

@@ -11,7 +11,8 @@ import anyio
 import pytest
 from typing_extensions import override
 
-from mcp_a2a.errors import LinkError, RelayError, TicketError
+from mcp_a2a.errors.delivery import LinkError
+from mcp_a2a.errors.networks import RelayError, TicketError
 from mcp_a2a.ports import Link
 from mcp_a2a.protocol.bundle import VALID_SECONDS, KeyRing
 from mcp_a2a.protocol.control import (

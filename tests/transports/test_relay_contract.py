@@ -16,7 +16,7 @@ import anyio
 import pytest
 
 from mcp_a2a.config import RelaySettings
-from mcp_a2a.errors import LinkError
+from mcp_a2a.errors.delivery import LinkError
 from mcp_a2a.ports import Link
 from mcp_a2a.protocol.control import Answer, Delivered, Held, Refused, Stored
 from mcp_a2a.protocol.envelope import MAX_PAYLOAD, Envelope, seal

@@ -13,7 +13,9 @@ from typing_extensions import override
 
 from mcp_a2a.api.relay import RelayAdmitRequest, RelayRevokeRequest
 from mcp_a2a.config import RelaySettings
-from mcp_a2a.errors import ConfigurationError, LinkError, NotAdmittedError, RelayError, TicketError
+from mcp_a2a.errors.delivery import LinkError
+from mcp_a2a.errors.machine import ConfigurationError
+from mcp_a2a.errors.networks import NotAdmittedError, RelayError, TicketError
 from mcp_a2a.protocol.control import MAX_MEMBERSHIPS, Bye, ByeCode, Done, Failed, Presence, Role, Watch
 from mcp_a2a.protocol.frames import decode_untrusted, encode
 from mcp_a2a.protocol.handshake import Established, Handshake, Side, Target

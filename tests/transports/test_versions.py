@@ -15,7 +15,8 @@ from aiohttp import web
 
 from mcp_a2a.api.agents import AddPeerRequest
 from mcp_a2a.api.networks import InviteRequest
-from mcp_a2a.errors import NoRouteError, RelayError
+from mcp_a2a.errors.delivery import NoRouteError
+from mcp_a2a.errors.networks import RelayError
 from mcp_a2a.protocol.envelope import MAX_ENVELOPE
 from mcp_a2a.protocol.identity import Identity
 from mcp_a2a_transports.direct import DirectTransport

@@ -12,7 +12,7 @@ from pydantic import JsonValue
 
 from mcp_a2a.a2a.client import WebClient
 from mcp_a2a.a2a.client_card import card_of, mended, usable
-from mcp_a2a.errors import AddressNotAllowedError, CardError, WebAnswerError, WebError, WebRefusedError
+from mcp_a2a.errors.web import AddressNotAllowedError, CardError, WebAnswerError, WebError, WebRefusedError
 from mcp_a2a.protocol.model import Message, Part, Role, StreamResponse, TaskDocument, TaskState
 from mcp_a2a.protocol.text import clean
 from mcp_a2a.protocol.web_url import agent_url, card_urls, origin

@@ -12,7 +12,7 @@ from mcp_a2a.api.a2a import A2ASendRequest
 from mcp_a2a.api.agents import AddPeerRequest, GetAgentRequest
 from mcp_a2a.api.tasks import SendTaskBySkillRequest
 from mcp_a2a.cli.render import agent_lines
-from mcp_a2a.errors import ExtensionRequiredError
+from mcp_a2a.errors.web import ExtensionRequiredError
 from mcp_a2a.protocol.model import Message, Part, Role
 from mcp_a2a.protocol.moment import Moment
 from tests.node.world import World

@@ -19,7 +19,7 @@ from mcp_a2a.a2a.addresses import PUBLIC, PUBLIC_HTTPS, as_typed, check_addresse
 from mcp_a2a.a2a.client import WebClient
 from mcp_a2a.a2a.guarded import QUIET_SECONDS, Answered, Call, GuardedSession
 from mcp_a2a.composition import _closing_what_is_gone
-from mcp_a2a.errors import AddressNotAllowedError, WebError
+from mcp_a2a.errors.web import AddressNotAllowedError, WebError
 from mcp_a2a.web_ports import Range
 from mcp_a2a_transports.surroundings import Surroundings
 from tests.transports.certificates import Authority, authority

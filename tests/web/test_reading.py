@@ -16,7 +16,7 @@ from mcp_a2a.a2a.client_faults import check_answer
 from mcp_a2a.a2a.client_json import Fields, parse
 from mcp_a2a.a2a.client_read import MAX_ID, read_answer, read_event, read_message, read_task
 from mcp_a2a.a2a.sse import MAX_EVENT, EventReader
-from mcp_a2a.errors import WebAnswerError
+from mcp_a2a.errors.web import WebAnswerError
 from mcp_a2a.protocol.model import Message, Part, TaskDocument, TaskState
 
 TOO_LONG = "x" * (MAX_ID + 1)

@@ -18,7 +18,7 @@ from mcp_a2a.a2a.client import WebClient
 from mcp_a2a.a2a.guarded import Call, GuardedSession
 from mcp_a2a.api.agents import AddPeerRequest
 from mcp_a2a.api.tasks import GetTaskRequest, ReplyRequest, TaskView
-from mcp_a2a.errors import AddressNotAllowedError
+from mcp_a2a.errors.web import AddressNotAllowedError
 from mcp_a2a.protocol.model import AgentInterface
 from mcp_a2a.protocol.moment import Moment
 from mcp_a2a.protocol.task.turns import OLD_QUESTION_SECONDS

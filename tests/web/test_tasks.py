@@ -24,7 +24,10 @@ from mcp_a2a.api.a2a import A2AFollowRequest, A2AFollowView, A2ASendRequest
 from mcp_a2a.api.agents import AddPeerRequest, AgentDetail, AgentView, DiscoverRequest, GetAgentRequest, SetTrustRequest
 from mcp_a2a.api.diagnostics import PingRequest
 from mcp_a2a.api.tasks import CancelRequest, ListTasksRequest, ReplyRequest, SendTaskBySkillRequest
-from mcp_a2a.errors import AddressNotAllowedError, CardError, KeyReusedError, NoRouteError, StorageFullError
+from mcp_a2a.errors.delivery import NoRouteError
+from mcp_a2a.errors.machine import StorageFullError
+from mcp_a2a.errors.tasks import KeyReusedError
+from mcp_a2a.errors.web import AddressNotAllowedError, CardError
 from mcp_a2a.protocol.backoff import Backoff
 from mcp_a2a.protocol.model import AgentInterface, Delivery, Message, Part, Role, TaskDocument
 from mcp_a2a.protocol.moment import Moment

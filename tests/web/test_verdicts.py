@@ -13,7 +13,7 @@ from pydantic import JsonValue
 
 from mcp_a2a.a2a.client_faults import check_answer, check_event
 from mcp_a2a.a2a.guarded import MAX_PAUSE, pause_asked
-from mcp_a2a.errors import WebError, WebFailedError, WebRefusedError
+from mcp_a2a.errors.web import WebError, WebFailedError, WebRefusedError
 from mcp_a2a.protocol.backoff import Backoff
 from mcp_a2a.protocol.model import Delivery
 from mcp_a2a.protocol.moment import Moment

@@ -19,13 +19,8 @@ from mcp_a2a.api.agents import (
     SetTrustRequest,
 )
 from mcp_a2a.api.tasks import ListTasksRequest, SendTaskBySkillRequest, SendTaskRequest
-from mcp_a2a.errors import (
-    AddressNotAllowedError,
-    AmbiguousNameError,
-    CardError,
-    KeyChangedError,
-    PeerNotFoundError,
-)
+from mcp_a2a.errors.agents import AmbiguousNameError, KeyChangedError, PeerNotFoundError
+from mcp_a2a.errors.web import AddressNotAllowedError, CardError
 from mcp_a2a.protocol.signed_card import sign_card
 from tests.node.world import Person, World, acquainted, card_of
 from tests.web.agents import Agent, shout

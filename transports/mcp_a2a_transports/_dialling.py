@@ -13,7 +13,7 @@ import aiohttp
 from aiohttp import AddrInfoType
 
 from mcp_a2a.certificates import why_not_accepted
-from mcp_a2a.errors import LinkError
+from mcp_a2a.errors.delivery import LinkError
 from mcp_a2a.system_limits import why_not_connected
 from mcp_a2a_transports._drive import CLOSE_SECONDS
 from mcp_a2a_transports._reception import AGENT

@@ -18,7 +18,8 @@ import anyio
 from anyio.lowlevel import checkpoint, current_token
 from typing_extensions import override
 
-from mcp_a2a.errors import LinkError, LocalProtocolError, RemoteProtocolError
+from mcp_a2a.errors.delivery import LinkError
+from mcp_a2a.errors.protocol import LocalProtocolError, RemoteProtocolError
 from mcp_a2a.ports import Credentials, Link, LinkHandler
 from mcp_a2a.protocol.bundle import KeyBundle
 from mcp_a2a.protocol.control import Answer, ByeCode, ListingFrame, News, Reply, Request

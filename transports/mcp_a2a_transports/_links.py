@@ -10,7 +10,7 @@ import anyio
 import anyio.abc
 from typing_extensions import override
 
-from mcp_a2a.errors import LinkError
+from mcp_a2a.errors.delivery import LinkError
 from mcp_a2a.ports import Credentials, LinkHandler
 from mcp_a2a.protocol.control import NONCE_SIZE, ByeCode
 from mcp_a2a.protocol.did import PeerId

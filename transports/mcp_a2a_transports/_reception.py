@@ -19,7 +19,8 @@ import anyio
 from aiohttp import web
 from typing_extensions import override
 
-from mcp_a2a.errors import ConfigurationError, LinkError, PortInUseError
+from mcp_a2a.errors.delivery import LinkError
+from mcp_a2a.errors.machine import ConfigurationError, PortInUseError
 from mcp_a2a.protocol.control import ByeCode
 from mcp_a2a.protocol.door import WAIT_SECONDS, Door, host_of, is_here
 from mcp_a2a.protocol.handshake import Side

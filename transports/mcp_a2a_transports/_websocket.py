@@ -11,7 +11,7 @@ from aiohttp import ClientError, ClientWebSocketResponse, WSMsgType
 from aiohttp.web import WebSocketResponse
 from typing_extensions import override
 
-from mcp_a2a.errors import RemoteProtocolError
+from mcp_a2a.errors.protocol import RemoteProtocolError
 from mcp_a2a.protocol.control import MAX_FRAME
 from mcp_a2a_transports._channel import Channel
 from mcp_a2a_transports.surroundings import text_of_end

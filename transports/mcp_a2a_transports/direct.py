@@ -11,7 +11,7 @@ from functools import lru_cache, partial
 import aiohttp
 from typing_extensions import override
 
-from mcp_a2a.errors import LinkError
+from mcp_a2a.errors.delivery import LinkError
 from mcp_a2a.ports import Credentials, Link, LinkHandler, Transport
 from mcp_a2a.protocol.did import PeerId
 from mcp_a2a.protocol.handshake import Side, Target

@@ -28,7 +28,7 @@ from typing import Self
 import anyio
 from typing_extensions import override
 
-from mcp_a2a.errors import RemoteProtocolError
+from mcp_a2a.errors.protocol import RemoteProtocolError
 from mcp_a2a.file_events import watched
 from mcp_a2a.ports import AddressLookup, Announcement, LookupHandler
 from mcp_a2a.protocol.did import PeerId

@@ -17,7 +17,7 @@ from itertools import chain, zip_longest
 from typing_extensions import override
 from zeroconf.asyncio import AsyncServiceInfo
 
-from mcp_a2a.errors import RemoteProtocolError
+from mcp_a2a.errors.protocol import RemoteProtocolError
 from mcp_a2a.ports import AddressLookup, Announcement, LookupHandler, Sighting
 from mcp_a2a.protocol.did import DID_LENGTH, PeerId
 from mcp_a2a.protocol.paths import DirectAddr

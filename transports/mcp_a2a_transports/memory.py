@@ -17,7 +17,8 @@ import anyio
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 from typing_extensions import override
 
-from mcp_a2a.errors import LinkError, PortInUseError
+from mcp_a2a.errors.delivery import LinkError
+from mcp_a2a.errors.machine import PortInUseError
 from mcp_a2a.ports import Credentials, Link, LinkHandler, Transport
 from mcp_a2a.protocol.did import PeerId
 from mcp_a2a.protocol.handshake import Side, Target

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import anyio
 
 from mcp_a2a.api.agents import AgentView, ConsentRequest, ConsentView, ContactView, PeersView
-from mcp_a2a.errors import RemoteProtocolError
+from mcp_a2a.errors.protocol import RemoteProtocolError
 from mcp_a2a.node.agents.agent_views import AgentViews
 from mcp_a2a.node.peers.consent import ConsentBook, key_of, shown_key
 from mcp_a2a.node.peers.dialer import Dialer

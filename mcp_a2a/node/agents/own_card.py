@@ -10,7 +10,7 @@ import json
 
 from pydantic import JsonValue
 
-from mcp_a2a.errors import CardError
+from mcp_a2a.errors.web import CardError
 from mcp_a2a.protocol.identity import Identity
 from mcp_a2a.protocol.model import AgentCard
 from mcp_a2a.protocol.shown_card import shown_skills

@@ -8,7 +8,8 @@ import anyio
 
 from mcp_a2a.api.diagnostics import CheckView, NetcheckRequest, NetcheckView, PingView
 from mcp_a2a.api.view import AgentRef
-from mcp_a2a.errors import LinkError, NoRouteError, RelayError
+from mcp_a2a.errors.delivery import LinkError, NoRouteError
+from mcp_a2a.errors.networks import RelayError
 from mcp_a2a.node.delivery.settlement import REFUSALS, RELAY_REFUSALS
 from mcp_a2a.node.networks.networks import Networks
 from mcp_a2a.node.peers.dialer import Dialer

@@ -6,7 +6,8 @@ import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from mcp_a2a.errors import AmbiguousNameError, KeyChangedError, PeerNotFoundError, SelfSendError
+from mcp_a2a.errors.agents import AmbiguousNameError, KeyChangedError, PeerNotFoundError
+from mcp_a2a.errors.tasks import SelfSendError
 from mcp_a2a.node.agents.agent_views import AgentViews
 from mcp_a2a.node.agents.patience import Patience
 from mcp_a2a.node.networks.networks import Networks

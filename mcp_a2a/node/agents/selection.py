@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from mcp_a2a.api.tasks import SendTaskBySkillRequest
-from mcp_a2a.errors import ConsentDeclinedError, SkillNotFoundError
+from mcp_a2a.errors.agents import ConsentDeclinedError, SkillNotFoundError
 from mcp_a2a.node.agents.patience import Patience
 from mcp_a2a.node.agents.search import Search
 from mcp_a2a.node.peers.consent import ConsentBook, Standing, key_of, shown_key

@@ -18,7 +18,7 @@ from collections.abc import Sequence
 
 import anyio
 
-from mcp_a2a.errors import LinkError, TooLargeError, UnsendableError
+from mcp_a2a.errors.delivery import LinkError, TooLargeError, UnsendableError
 from mcp_a2a.node.delivery.letters import ASK_SECONDS, ask_payload, update_letter
 from mcp_a2a.node.delivery.outbox import Outbox
 from mcp_a2a.node.peers.dialer import Dialer

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Literal
 
-from mcp_a2a.errors import RemoteProtocolError, TooLargeError, UnsendableError
+from mcp_a2a.errors.delivery import TooLargeError, UnsendableError
+from mcp_a2a.errors.protocol import RemoteProtocolError
 from mcp_a2a.node.runtime.context import Context
 from mcp_a2a.protocol.blob import piece_id, piece_of, refs_untrusted
 from mcp_a2a.protocol.did import PeerId

@@ -10,7 +10,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
-from mcp_a2a.errors import RemoteProtocolError, UnsendableError
+from mcp_a2a.errors.delivery import UnsendableError
+from mcp_a2a.errors.protocol import RemoteProtocolError
 from mcp_a2a.protocol.blob import MAX_FILES, files_named
 from mcp_a2a.protocol.payload import MAX_PAYLOAD, Payload, UpdateBody
 from mcp_a2a.protocol.task import artifacts

@@ -40,7 +40,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from mcp_a2a.errors import LocalProtocolError
+from mcp_a2a.errors.protocol import LocalProtocolError
 from mcp_a2a.node.delivery.answers import ANSWERS, Answered, Effect, Word
 from mcp_a2a.node.delivery.contact import Contact
 from mcp_a2a.node.delivery.decide import ACTIONS, Case

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
-from mcp_a2a.errors import LinkError, NoRouteError
+from mcp_a2a.errors.delivery import LinkError, NoRouteError
 from mcp_a2a.node.delivery import patience
 from mcp_a2a.node.delivery.answers import Answered, Word
 from mcp_a2a.node.delivery.letters import piece_payload

@@ -5,7 +5,8 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable
 
-from mcp_a2a.errors import ExpiredError, McpA2AError, RefusedError
+from mcp_a2a.errors import McpA2AError
+from mcp_a2a.errors.delivery import ExpiredError, RefusedError
 from mcp_a2a.node.delivery.letters import update_letter
 from mcp_a2a.node.runtime.context import Context, delivery_of
 from mcp_a2a.protocol.blob import SCHEME, piece_of

@@ -19,16 +19,10 @@ from contextlib import AbstractAsyncContextManager
 import anyio
 import anyio.lowlevel
 
-from mcp_a2a.errors import (
-    AddressNotAllowedError,
-    ExpiredError,
-    FileError,
-    McpA2AError,
-    WebAnswerError,
-    WebError,
-    WebFailedError,
-    WebRefusedError,
-)
+from mcp_a2a.errors import McpA2AError
+from mcp_a2a.errors.delivery import ExpiredError
+from mcp_a2a.errors.tasks import FileError
+from mcp_a2a.errors.web import AddressNotAllowedError, WebAnswerError, WebError, WebFailedError, WebRefusedError
 from mcp_a2a.node.delivery.web_errand import Errand, given_up, interrupt
 from mcp_a2a.node.delivery.web_journal import store_end, store_news
 from mcp_a2a.node.delivery.web_outgoing import Outgoing

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import anyio
 
-from mcp_a2a.errors import TaskLostError, WebAnswerError, WebError, WebFailedError, WebRefusedError
+from mcp_a2a.errors.web import TaskLostError, WebAnswerError, WebError, WebFailedError, WebRefusedError
 from mcp_a2a.protocol.task.task import Task
 from mcp_a2a.web_ports import AUTH, AnswerLostError
 

@@ -8,7 +8,7 @@ import anyio.to_thread
 
 from mcp_a2a.api.a2a import HOP
 from mcp_a2a.api.files import FileGrant
-from mcp_a2a.errors import FileError
+from mcp_a2a.errors.tasks import FileError
 from mcp_a2a.node.files.files import Files
 from mcp_a2a.node.files.received import content_of
 from mcp_a2a.node.runtime.context import Context

@@ -25,7 +25,9 @@ import anyio.to_thread
 
 from mcp_a2a.api.files import Attachments, FileArg
 from mcp_a2a.api.inbox import AnswerRequest
-from mcp_a2a.errors import FileError, FilesWaitError, StorageFullError
+from mcp_a2a.errors.delivery import FilesWaitError
+from mcp_a2a.errors.machine import StorageFullError
+from mcp_a2a.errors.tasks import FileError
 from mcp_a2a.node.files.beneath import open_resolved
 from mcp_a2a.node.files.withheld import CheckedFile, check_name
 from mcp_a2a.node.runtime.context import Context

@@ -14,7 +14,10 @@ from pathlib import Path
 import anyio.to_thread
 
 from mcp_a2a.api.files import FileGrant, FileView, SavedFile, SavedFilesView, TransferView
-from mcp_a2a.errors import FileError, HomeUnusableError, McpA2AError, NoFilesError, RemoteProtocolError
+from mcp_a2a.errors import McpA2AError
+from mcp_a2a.errors.machine import HomeUnusableError
+from mcp_a2a.errors.protocol import RemoteProtocolError
+from mcp_a2a.errors.tasks import FileError, NoFilesError
 from mcp_a2a.node.files.beneath import opened_folder, write_new
 from mcp_a2a.node.files.received import content_of
 from mcp_a2a.node.runtime.context import Context

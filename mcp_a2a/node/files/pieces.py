@@ -14,7 +14,7 @@ from functools import partial
 
 import anyio.to_thread
 
-from mcp_a2a.errors import RemoteProtocolError, SealBrokenError
+from mcp_a2a.errors.protocol import RemoteProtocolError, SealBrokenError
 from mcp_a2a.node.runtime.context import Context
 from mcp_a2a.node.runtime.refusal import Refusal
 from mcp_a2a.protocol.blob import BlobRef, check_piece_untrusted, open_file_untrusted

@@ -11,7 +11,8 @@ from typing import BinaryIO
 from typing_extensions import Buffer, override
 
 from mcp_a2a.api.files import FileGrant
-from mcp_a2a.errors import FileError, ProtocolError
+from mcp_a2a.errors.protocol import ProtocolError
+from mcp_a2a.errors.tasks import FileError
 from mcp_a2a.node.files.beneath import write_new
 from mcp_a2a.protocol.blob import BlobRef, open_file_untrusted
 from mcp_a2a.protocol.crypto import STREAM_KEY_SIZE

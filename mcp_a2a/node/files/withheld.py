@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from mcp_a2a.errors import FileError
+from mcp_a2a.errors.tasks import FileError
 
 _FOLDERS = frozenset(
     {

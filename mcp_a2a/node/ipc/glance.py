@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from time import monotonic
 from typing import TYPE_CHECKING, Literal, cast
 
-from mcp_a2a.errors import ConfigurationError, NodeSilentError
+from mcp_a2a.errors.machine import ConfigurationError, NodeSilentError
 from mcp_a2a.node.ipc.told import Told
 from mcp_a2a.node.ipc.wire import ALIVE, MAX_LINE, SILENCE_SECONDS, line_of, raised
 from mcp_a2a.store.owner_file import HALTED_SECONDS, LOCK, has_stand_in, holder_of, is_halted, state_of

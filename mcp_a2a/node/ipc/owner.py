@@ -20,7 +20,8 @@ import anyio
 
 from mcp_a2a.api.a2a import A2ASendRequest
 from mcp_a2a.api.request import A, Call, Request
-from mcp_a2a.errors import McpA2AError, NodeSilentError
+from mcp_a2a.errors import McpA2AError
+from mcp_a2a.errors.machine import NodeSilentError
 from mcp_a2a.front.calls import call_age
 from mcp_a2a.node.ipc.caller import NO_CALLER, Caller
 from mcp_a2a.node.ipc.client import OwnerLostError, OwnerSilentError, connect_control

@@ -22,7 +22,8 @@ from anyio.abc import SocketListener, SocketStream, TaskGroup, TaskStatus
 from anyio.streams.buffered import BufferedByteReceiveStream
 from pydantic import JsonValue, ValidationError
 
-from mcp_a2a.errors import ConfigurationError, McpA2AError
+from mcp_a2a.errors import McpA2AError
+from mcp_a2a.errors.machine import ConfigurationError
 from mcp_a2a.file_events import watched
 from mcp_a2a.node.ipc import wire
 from mcp_a2a.node.ipc.stream import lines_of, set_fields, socket_of

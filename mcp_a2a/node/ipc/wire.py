@@ -14,7 +14,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, cast
 
-from mcp_a2a.errors import ConfigurationError, McpA2AError
+from mcp_a2a.errors import McpA2AError
+from mcp_a2a.errors.machine import ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -9,7 +9,8 @@ import anyio
 
 from mcp_a2a.api.networks import JoinRequest, JoinView
 from mcp_a2a.api.view import AgentRef
-from mcp_a2a.errors import NoRouteError, RelayError, TicketError
+from mcp_a2a.errors.delivery import NoRouteError
+from mcp_a2a.errors.networks import RelayError, TicketError
 from mcp_a2a.node.networks.inviting import check_room
 from mcp_a2a.node.networks.membership import Membership
 from mcp_a2a.node.networks.networks import Joined, Networks

@@ -13,14 +13,8 @@ from dataclasses import dataclass, field, replace
 import anyio
 
 from mcp_a2a.api.networks import InviteRequest, InviteView
-from mcp_a2a.errors import (
-    ConfigurationError,
-    NetworkError,
-    NetworkNotFoundError,
-    NoRelayError,
-    NotAdmittedError,
-    RelayError,
-)
+from mcp_a2a.errors.machine import ConfigurationError
+from mcp_a2a.errors.networks import NetworkError, NetworkNotFoundError, NoRelayError, NotAdmittedError, RelayError
 from mcp_a2a.node.networks.membership import Membership
 from mcp_a2a.node.networks.networks import MAX_NETWORKS, Joined, Networks
 from mcp_a2a.node.networks.publishing import Publishing

@@ -10,7 +10,7 @@ import logging
 import anyio
 
 from mcp_a2a.api.networks import LeaveRequest, NetworksView, NetworkView
-from mcp_a2a.errors import NotAdmittedError, RelayError
+from mcp_a2a.errors.networks import NotAdmittedError, RelayError
 from mcp_a2a.node.networks.network_views import network_view
 from mcp_a2a.node.networks.networks import Joined, Networks
 from mcp_a2a.node.networks.publishing import Publishing

@@ -12,13 +12,9 @@ from functools import partial
 
 import anyio
 
-from mcp_a2a.errors import (
-    ConfigurationError,
-    LocalProtocolError,
-    NetworkNotFoundError,
-    RelayError,
-    RemoteProtocolError,
-)
+from mcp_a2a.errors.machine import ConfigurationError
+from mcp_a2a.errors.networks import NetworkNotFoundError, RelayError
+from mcp_a2a.errors.protocol import LocalProtocolError, RemoteProtocolError
 from mcp_a2a.file_events import watched
 from mcp_a2a.node.peers.directory import Directory, Peer
 from mcp_a2a.node.runtime.context import Changes, Context

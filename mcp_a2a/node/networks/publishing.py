@@ -6,7 +6,8 @@ import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from mcp_a2a.errors import McpA2AError, RelayError
+from mcp_a2a.errors import McpA2AError
+from mcp_a2a.errors.networks import RelayError
 from mcp_a2a.node.networks.networks import Joined, Networks
 from mcp_a2a.node.peers.introduction import Introduction
 from mcp_a2a.node.runtime.context import Context

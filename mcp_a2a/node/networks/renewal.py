@@ -15,17 +15,10 @@ import anyio
 
 from mcp_a2a.api.networks import RotateRequest, RotateView
 from mcp_a2a.api.view import AgentRef
-from mcp_a2a.errors import (
-    ConfigurationError,
-    HomeUnusableError,
-    McpA2AError,
-    NetworkError,
-    NotOwnerError,
-    RelayError,
-    RemoteProtocolError,
-    StorageFullError,
-    SystemLimitError,
-)
+from mcp_a2a.errors import McpA2AError
+from mcp_a2a.errors.machine import ConfigurationError, HomeUnusableError, StorageFullError, SystemLimitError
+from mcp_a2a.errors.networks import NetworkError, NotOwnerError, RelayError
+from mcp_a2a.errors.protocol import RemoteProtocolError
 from mcp_a2a.node.delivery.letters import network_letter
 from mcp_a2a.node.delivery.outbox import Outbox
 from mcp_a2a.node.networks.membership import Membership

@@ -14,7 +14,7 @@ from dataclasses import replace
 
 import anyio
 
-from mcp_a2a.errors import TicketError, TicketPlaceError
+from mcp_a2a.errors.networks import TicketError, TicketPlaceError
 from mcp_a2a.protocol.paths import DirectAddr, parse_address
 from mcp_a2a.protocol.places import is_no_place, is_this_machine
 from mcp_a2a.protocol.relay_url import RelayUrl, parse_relay_url

@@ -20,7 +20,8 @@ from typing import Literal
 
 from mcp_a2a.api.files import Attachments
 from mcp_a2a.api.view import Consent
-from mcp_a2a.errors import ConsentDeclinedError, ConsentNeededError, PeerNotFoundError, RemoteProtocolError
+from mcp_a2a.errors.agents import ConsentDeclinedError, ConsentNeededError, PeerNotFoundError
+from mcp_a2a.errors.protocol import RemoteProtocolError
 from mcp_a2a.node.files.attaching import Attaching
 from mcp_a2a.node.peers.directory import Directory, Peer
 from mcp_a2a.node.peers.trust import TrustBook

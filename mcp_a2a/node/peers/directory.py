@@ -11,7 +11,8 @@ import sqlite3
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
-from mcp_a2a.errors import AmbiguousNameError, KeyChangedError, PeerNotFoundError, RemoteProtocolError
+from mcp_a2a.errors.agents import AmbiguousNameError, KeyChangedError, PeerNotFoundError
+from mcp_a2a.errors.protocol import RemoteProtocolError
 from mcp_a2a.node.peers.trust import TrustBook
 from mcp_a2a.node.runtime.context import Change, Changes
 from mcp_a2a.ports import Link, Sighting

@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterable, Sequence
 
 from pydantic import ValidationError
 
-from mcp_a2a.errors import LinkError, RemoteProtocolError
+from mcp_a2a.errors.delivery import LinkError
+from mcp_a2a.errors.protocol import RemoteProtocolError
 from mcp_a2a.node.peers.directory import Peer
 from mcp_a2a.node.runtime.context import Context
 from mcp_a2a.ports import Link

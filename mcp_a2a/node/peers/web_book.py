@@ -19,7 +19,8 @@ import anyio
 
 from mcp_a2a.api.diagnostics import PingView
 from mcp_a2a.api.view import AgentRef
-from mcp_a2a.errors import AddressNotAllowedError, AmbiguousNameError, CardError, PeerNotFoundError, WebError
+from mcp_a2a.errors.agents import AmbiguousNameError, PeerNotFoundError
+from mcp_a2a.errors.web import AddressNotAllowedError, CardError, WebError
 from mcp_a2a.node.peers.web_peer import LAN, NEAR, RANGES, TASK, TYPED, WebPeer, way_to_allow
 from mcp_a2a.node.runtime.context import Changes, Context
 from mcp_a2a.protocol.model import AgentCard

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from mcp_a2a.api.agents import AgentView
-from mcp_a2a.errors import AddressNotAllowedError
+from mcp_a2a.errors.web import AddressNotAllowedError
 from mcp_a2a.node.peers.peer_views import skill_views
 from mcp_a2a.protocol.did import PeerId
 from mcp_a2a.protocol.model import AgentInterface, AgentSkill

@@ -26,7 +26,7 @@ from mcp_a2a.api.a2a import (
 )
 from mcp_a2a.api.files import Attachments
 from mcp_a2a.api.tasks import MAX_HOP
-from mcp_a2a.errors import (
+from mcp_a2a.errors.tasks import (
     ContextMismatchError,
     HopLimitError,
     NotAwaitingReplyError,

@@ -8,7 +8,9 @@ from collections.abc import Sequence
 import anyio
 
 from mcp_a2a.api.tasks import SendTaskBySkillRequest
-from mcp_a2a.errors import FileError, NoRouteError, SkillNotFoundError, TransitionError
+from mcp_a2a.errors.agents import SkillNotFoundError
+from mcp_a2a.errors.delivery import NoRouteError
+from mcp_a2a.errors.tasks import FileError, TransitionError
 from mcp_a2a.node.agents.selection import Candidate
 from mcp_a2a.node.delivery.letters import cancel_letter, message_letter, task_letter
 from mcp_a2a.node.delivery.outbox import Outbox

@@ -13,7 +13,7 @@ from functools import partial
 
 import anyio
 
-from mcp_a2a.errors import TaskNotFoundError
+from mcp_a2a.errors.tasks import TaskNotFoundError
 from mcp_a2a.node.runtime.context import Context, wait_until
 from mcp_a2a.node.tasks.document import shown_artifact, shown_status, status_of
 from mcp_a2a.protocol.model import ArtifactChunk, StreamResponse, TaskArtifactUpdateEvent, TaskStatusUpdateEvent

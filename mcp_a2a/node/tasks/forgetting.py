@@ -6,7 +6,7 @@ import sqlite3
 from pathlib import Path
 
 from mcp_a2a.api.tasks import ForgetRequest, ForgetView, KeptTask
-from mcp_a2a.errors import NotForgettableError
+from mcp_a2a.errors.tasks import NotForgettableError
 from mcp_a2a.node.runtime.context import Context
 from mcp_a2a.node.runtime.handlers import answers
 from mcp_a2a.protocol.task.task import Task

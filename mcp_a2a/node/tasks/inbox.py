@@ -14,13 +14,8 @@ import anyio
 import anyio.lowlevel
 
 from mcp_a2a.api.inbox import AnswerRequest, CheckInboxRequest
-from mcp_a2a.errors import (
-    HomeUnusableError,
-    LeaseLostError,
-    NotAwaitingReplyError,
-    StorageFullError,
-    SystemLimitError,
-)
+from mcp_a2a.errors.machine import HomeUnusableError, StorageFullError, SystemLimitError
+from mcp_a2a.errors.tasks import LeaseLostError, NotAwaitingReplyError
 from mcp_a2a.node.delivery.letters import post_update
 from mcp_a2a.node.delivery.outbox import Outbox
 from mcp_a2a.node.files.attaching import Attaching

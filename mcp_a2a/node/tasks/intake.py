@@ -21,12 +21,8 @@ import sqlite3
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from mcp_a2a.errors import (
-    McpA2AError,
-    RemoteProtocolError,
-    StaleError,
-    UnknownKeyError,
-)
+from mcp_a2a.errors import McpA2AError
+from mcp_a2a.errors.protocol import RemoteProtocolError, StaleError, UnknownKeyError
 from mcp_a2a.node.delivery.inquiry import Memory
 from mcp_a2a.node.delivery.outbox import Outbox
 from mcp_a2a.node.files.pieces import NOT_ADMITTED, Pieces

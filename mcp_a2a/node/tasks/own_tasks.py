@@ -10,7 +10,8 @@ from functools import partial
 import anyio
 
 from mcp_a2a.api.a2a import OWN_KEY, A2ASendRequest
-from mcp_a2a.errors import NotAwaitingReplyError, QueueFullError
+from mcp_a2a.errors.delivery import QueueFullError
+from mcp_a2a.errors.tasks import NotAwaitingReplyError
 from mcp_a2a.node.files.attaching import Attaching
 from mcp_a2a.node.runtime.context import Context
 from mcp_a2a.node.tasks.inbox import Inbox, Order

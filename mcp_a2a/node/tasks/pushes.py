@@ -17,14 +17,10 @@ from dataclasses import replace
 import anyio
 
 from mcp_a2a.api.a2a import OWN_AGENT, OWNER
-from mcp_a2a.errors import (
-    AddressNotAllowedError,
-    McpA2AError,
-    PushConfigNotFoundError,
-    PushNotSupportedError,
-    QueueFullError,
-    WebError,
-)
+from mcp_a2a.errors import McpA2AError
+from mcp_a2a.errors.delivery import QueueFullError
+from mcp_a2a.errors.tasks import PushConfigNotFoundError, PushNotSupportedError
+from mcp_a2a.errors.web import AddressNotAllowedError, WebError
 from mcp_a2a.node.runtime.context import Context, pause_after
 from mcp_a2a.node.tasks.document import document
 from mcp_a2a.node.tasks.events import Events, Reading

@@ -19,7 +19,8 @@ from mcp_a2a.api.tasks import (
     TaskPage,
     TaskView,
 )
-from mcp_a2a.errors import ConfigurationError, HopLimitError, TaskNotFoundError
+from mcp_a2a.errors.machine import ConfigurationError
+from mcp_a2a.errors.tasks import HopLimitError, TaskNotFoundError
 from mcp_a2a.node.agents.questions import Agents
 from mcp_a2a.node.agents.selection import Selector
 from mcp_a2a.node.files.files import Files

@@ -11,11 +11,8 @@ import sqlite3
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from mcp_a2a.errors import (
-    ConversationFullError,
-    KeyReusedError,
-    RemoteProtocolError,
-)
+from mcp_a2a.errors.protocol import RemoteProtocolError
+from mcp_a2a.errors.tasks import ConversationFullError, KeyReusedError
 from mcp_a2a.node.delivery.letters import cancel_letter, post_update
 from mcp_a2a.node.delivery.outbox import Outbox
 from mcp_a2a.node.peers.directory import Directory

@@ -10,14 +10,8 @@ from dataclasses import dataclass, replace
 from mcp_a2a.api.files import Attachments
 from mcp_a2a.api.tasks import ReplyRequest, SendTaskBySkillRequest, SendTaskRequest
 from mcp_a2a.api.view import Consent
-from mcp_a2a.errors import (
-    FileError,
-    NoRouteError,
-    NotAwaitingReplyError,
-    NotSentError,
-    QueueFullError,
-    SelfSendError,
-)
+from mcp_a2a.errors.delivery import NoRouteError, QueueFullError
+from mcp_a2a.errors.tasks import FileError, NotAwaitingReplyError, NotSentError, SelfSendError
 from mcp_a2a.node.delivery.letters import cancel_letter, message_letter, task_letter
 from mcp_a2a.node.delivery.outbox import Outbox
 from mcp_a2a.node.files.attaching import MIB, Attached, Attaching

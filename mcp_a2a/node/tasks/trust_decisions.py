@@ -12,7 +12,8 @@ from mcp_a2a.api.agents import (
     SetTrustRequest,
     SetTrustView,
 )
-from mcp_a2a.errors import PeerNotFoundError, RemoteProtocolError
+from mcp_a2a.errors.agents import PeerNotFoundError
+from mcp_a2a.errors.protocol import RemoteProtocolError
 from mcp_a2a.node.agents.agent_views import AgentViews
 from mcp_a2a.node.delivery.outbox import Outbox
 from mcp_a2a.node.delivery.web_courier import WebCourier

@@ -10,7 +10,9 @@ import anyio
 from mcp_a2a.api.files import Attachments
 from mcp_a2a.api.tasks import ReplyRequest, SendTaskBySkillRequest, SendTaskRequest
 from mcp_a2a.api.view import Consent
-from mcp_a2a.errors import NoRouteError, NotAwaitingReplyError, NotSentError, QueueFullError, WebError
+from mcp_a2a.errors.delivery import NoRouteError, QueueFullError
+from mcp_a2a.errors.tasks import NotAwaitingReplyError, NotSentError
+from mcp_a2a.errors.web import WebError
 from mcp_a2a.node.delivery.web_courier import WebCourier
 from mcp_a2a.node.files.attaching import Attached, Attaching
 from mcp_a2a.node.peers.consent import ConsentBook

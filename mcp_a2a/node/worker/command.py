@@ -27,7 +27,7 @@ from typing import TypeVar
 import anyio
 import anyio.to_thread
 
-from mcp_a2a.errors import ConfigurationError
+from mcp_a2a.errors.machine import ConfigurationError
 from mcp_a2a.node.files.received import ReceivedFile
 from mcp_a2a.node.worker.job import Crashed, Outcome, TaskContext
 from mcp_a2a.node.worker.kin import HOP, TASK, end_workers_on

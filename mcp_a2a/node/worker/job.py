@@ -13,15 +13,9 @@ import anyio.lowlevel
 from mcp_a2a.api.files import FileArg
 from mcp_a2a.api.inbox import AnswerRequest, InboxItem
 from mcp_a2a.api.view import AgentRef
-from mcp_a2a.errors import (
-    DeliveryError,
-    FileError,
-    LeaseLostError,
-    McpA2AError,
-    NotAwaitingReplyError,
-    TaskNotFoundError,
-    TransitionError,
-)
+from mcp_a2a.errors import McpA2AError
+from mcp_a2a.errors.delivery import DeliveryError
+from mcp_a2a.errors.tasks import FileError, LeaseLostError, NotAwaitingReplyError, TaskNotFoundError, TransitionError
 from mcp_a2a.node.files.received import ReceivedFile
 from mcp_a2a.protocol.model import Artifact, ArtifactChunk, Message, Part, text_of
 from mcp_a2a.protocol.unicode import made_unicode

@@ -20,7 +20,8 @@ from anyio.abc import TaskGroup
 
 from mcp_a2a.api.inbox import CheckInboxRequest, InboxItem, InboxView
 from mcp_a2a.api.tasks import GetTaskRequest
-from mcp_a2a.errors import ConfigurationError, McpA2AError
+from mcp_a2a.errors import McpA2AError
+from mcp_a2a.errors.machine import ConfigurationError
 from mcp_a2a.node.runtime.context import pause_after
 from mcp_a2a.node.worker.job import GONE, Crashed, Handler, Job, Outcome, Reject, TaskContext, is_unsendable
 from mcp_a2a.node.worker.reason import reason_of

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from functools import singledispatch
 
-from mcp_a2a.errors import ConversationFullError, LocalProtocolError
+from mcp_a2a.errors.protocol import LocalProtocolError
+from mcp_a2a.errors.tasks import ConversationFullError
 from mcp_a2a.protocol.filename import safe_name
 from mcp_a2a.protocol.model import Part, TaskStatus
 from mcp_a2a.protocol.payload import LAST_SEQ

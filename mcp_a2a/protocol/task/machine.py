@@ -16,7 +16,8 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 
-from mcp_a2a.errors import LocalProtocolError, TransitionError
+from mcp_a2a.errors.protocol import LocalProtocolError
+from mcp_a2a.errors.tasks import TransitionError
 from mcp_a2a.protocol.blob import BlobRef
 from mcp_a2a.protocol.model import Artifact, ArtifactChunk, TaskStatus
 from mcp_a2a.protocol.state import Delivery, TaskState

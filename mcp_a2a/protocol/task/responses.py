@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from mcp_a2a.errors import WebAnswerError
+from mcp_a2a.errors.web import WebAnswerError
 from mcp_a2a.protocol.model import (
     ArtifactChunk,
     Message,

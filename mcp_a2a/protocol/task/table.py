@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from mcp_a2a.errors import TransitionError
+from mcp_a2a.errors.tasks import TransitionError
 from mcp_a2a.protocol.state import Delivery, TaskState, is_terminal
 from mcp_a2a.protocol.task import events as e
 from mcp_a2a.protocol.task.events import EventType

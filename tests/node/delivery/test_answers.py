@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from mcp_a2a.errors import LocalProtocolError
+from mcp_a2a.errors.protocol import LocalProtocolError
 from mcp_a2a.node.delivery.answers import ANSWERS, ENDS, Answered, Effect, Word
 from mcp_a2a.node.delivery.decide import ACTIONS
 from mcp_a2a.node.delivery.events import (

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from mcp_a2a.errors import ConversationFullError, TransitionError
+from mcp_a2a.errors.tasks import ConversationFullError, TransitionError
 from mcp_a2a.protocol.model import Artifact, Delivery, Part, Role, TaskState, TaskStatus, text_of_result
 from mcp_a2a.protocol.payload import LAST_SEQ
 from mcp_a2a.protocol.task import effects

@@ -9,7 +9,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from mcp_a2a.errors import LocalProtocolError, TransitionError
+from mcp_a2a.errors.protocol import LocalProtocolError
+from mcp_a2a.errors.tasks import TransitionError
 from mcp_a2a.protocol.model import Delivery, TaskState
 from mcp_a2a.protocol.payload import UpdateBody
 from mcp_a2a.protocol.state import INTERRUPTED, TERMINAL

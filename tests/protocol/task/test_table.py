@@ -6,7 +6,8 @@ from typing import get_args
 
 import pytest
 
-from mcp_a2a.errors import LocalProtocolError, TransitionError
+from mcp_a2a.errors.protocol import LocalProtocolError
+from mcp_a2a.errors.tasks import TransitionError
 from mcp_a2a.protocol.model import Delivery, TaskState
 from mcp_a2a.protocol.state import TERMINAL
 from mcp_a2a.protocol.task import events as e

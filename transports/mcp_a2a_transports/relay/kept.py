@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 import anyio
 import anyio.abc
 
-from mcp_a2a.errors import LinkError, RelayError
+from mcp_a2a.errors.delivery import LinkError
+from mcp_a2a.errors.networks import RelayError
 from mcp_a2a.protocol.control import ByeCode
 from mcp_a2a.protocol.relay_url import RelayUrl
 from mcp_a2a.relay_ports import RelayHandler, RelayState, Watched

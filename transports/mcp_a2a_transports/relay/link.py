@@ -7,7 +7,7 @@ from typing import Protocol
 
 from typing_extensions import override
 
-from mcp_a2a.errors import LinkError
+from mcp_a2a.errors.delivery import LinkError
 from mcp_a2a.ports import Link
 from mcp_a2a.protocol.bundle import KeyBundle
 from mcp_a2a.protocol.control import Answer

@@ -9,7 +9,8 @@ from typing import Protocol, TypeAlias
 
 import anyio
 
-from mcp_a2a.errors import LinkError, NotAdmittedError, RelayError, TicketError
+from mcp_a2a.errors.delivery import LinkError
+from mcp_a2a.errors.networks import NotAdmittedError, RelayError, TicketError
 from mcp_a2a.protocol.bundle import KeyBundle
 from mcp_a2a.protocol.control import (
     Admit,

@@ -20,7 +20,7 @@ from aiohttp import WSMsgType, web
 from typing_extensions import override
 
 from mcp_a2a.accepting import Tls, accept
-from mcp_a2a.errors import RemoteProtocolError
+from mcp_a2a.errors.protocol import RemoteProtocolError
 from mcp_a2a.mailbox_ports import MailboxStore
 from mcp_a2a.ports import Credentials
 from mcp_a2a.protocol.admission import Admission

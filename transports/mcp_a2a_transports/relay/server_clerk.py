@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
-from mcp_a2a.errors import StorageFullError
+from mcp_a2a.errors.machine import StorageFullError
 from mcp_a2a.mailbox_ports import MailboxStore
 from mcp_a2a.protocol.mail_orders import Drop, Keep, Load, Put
 from mcp_a2a.protocol.mailbox import Message

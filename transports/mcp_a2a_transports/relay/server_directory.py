@@ -10,7 +10,7 @@ import logging
 from dataclasses import dataclass, replace
 from functools import partial
 
-from mcp_a2a.errors import StorageFullError
+from mcp_a2a.errors.machine import StorageFullError
 from mcp_a2a.mailbox_ports import Invitation, MailboxStore
 from mcp_a2a.protocol.admission import Admission
 from mcp_a2a.protocol.aging import SoundClock

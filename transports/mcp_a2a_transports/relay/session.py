@@ -9,7 +9,8 @@ import anyio
 import anyio.abc
 from typing_extensions import override
 
-from mcp_a2a.errors import LinkError, RelayError
+from mcp_a2a.errors.delivery import LinkError
+from mcp_a2a.errors.networks import RelayError
 from mcp_a2a.ports import Credentials, Link, LinkHandler
 from mcp_a2a.protocol.admission_secret import prove_admission
 from mcp_a2a.protocol.bundle import KeyBundle

@@ -8,7 +8,7 @@ from collections.abc import Collection, Sequence
 import anyio
 import anyio.abc
 
-from mcp_a2a.errors import LinkError
+from mcp_a2a.errors.delivery import LinkError
 from mcp_a2a.protocol.control import Done, Doubled, Failed, ListingFrame, News, Presence, Reply, Watch
 from mcp_a2a.relay_ports import RelayHandler, Watched
 from mcp_a2a_transports.relay.questions import Line, Questions, why_failed

@@ -1,0 +1,171 @@
+"""Which agent is meant, and whether its user allows that something is sent there."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+
+from mcp_a2a.errors import TYPED, McpA2AError, without_secrets
+from mcp_a2a.plurals import many
+
+
+class DiscoveryError(McpA2AError):
+    """The agent or skill that was named is not (uniquely) known."""
+
+    code = "discovery"
+    exit_code = 3
+
+
+class PeerNotFoundError(DiscoveryError):
+    """No known agent has this name or PeerId."""
+
+    code = "agent_not_found"
+
+    def __init__(
+        self,
+        asked: str,
+        closest: Sequence[str] = (),
+        known: int = 0,
+        clocks: Sequence[str] = (),
+        *,
+        is_skill: bool = False,
+    ) -> None:
+        near = f" Closest names: {', '.join(closest)}." if closest else ""
+        shown, off = without_secrets(asked), "".join(f" {said}" for said in clocks)
+        hint, typed = "Call discover to list the agents and why others may be missing.", ""
+        if is_skill:
+            near = f" {shown!r} is a skill."
+            hint = f"Call send_task_by_skill with the skill {shown!r}; the best agent that has it takes the task."
+            typed = f'Send it to the best agent that has it: mcp-a2a send --skill {shlex.quote(shown)} "TEXT"'
+        super().__init__(
+            f"No agent named {shown!r} is visible ({many(known, 'other agent')} known).{near}{off}",
+            hint,
+            {TYPED: typed} if typed else None,
+        )
+        self.asked, self.closest, self.known = asked, tuple(closest), known
+
+
+class SkillNotFoundError(DiscoveryError):
+    """No reachable agent offers this skill."""
+
+    code = "skill_not_found"
+
+    def __init__(self, asked: str, closest: Sequence[str] = ()) -> None:
+        near = f" Closest skills: {', '.join(closest)}." if closest else ""
+        super().__init__(
+            f"No reachable agent offers the skill {without_secrets(asked)!r}.{near}",
+            "Call discover to list agents and their skills.",
+        )
+        self.asked, self.closest = asked, tuple(closest)
+
+
+class AmbiguousNameError(DiscoveryError):
+    """Two agents carry the same name; a name is a label, never an identity."""
+
+    code = "ambiguous_name"
+
+    def __init__(self, asked: str, candidates: Sequence[tuple[str, str]]) -> None:
+        listed = "; ".join(f"{did} ({words})" for did, words in candidates)
+        super().__init__(
+            f"{len(candidates)} agents have the name {asked!r}, or one that looks the same: {listed}.",
+            "Compare the words with the owner, then use the did:key instead of the name.",
+        )
+        self.asked, self.candidates = asked, tuple(candidates)
+
+
+class KeyChangedError(DiscoveryError):
+    """A name you paired with is now claimed by another key: nothing is sent."""
+
+    code = "key_changed"
+    exit_code = 5
+
+    def __init__(self, asked: str, paired: str, found: str) -> None:
+        super().__init__(
+            f"The name {asked!r} belongs to {paired}, which you trusted, but it, or one that looks the same, is now "
+            f"claimed by {found}. "
+            "Nothing was sent.",
+            f"Ask the owner why the key changed. To use the new one: mcp-a2a trust {found}; "
+            "to reach the old one: use its did:key.",
+        )
+
+
+class AliasAlikeError(DiscoveryError):
+    """What was asked for only looks like an alias of the user: nothing meant for that one goes elsewhere."""
+
+    code = "alias_alike"
+    exit_code = 5
+
+    def __init__(self, asked: str, alias: str, key: str) -> None:
+        super().__init__(
+            f"{asked!r} is not your alias {alias!r}, it only looks the same. Nothing was sent.",
+            f"Your {alias!r} is {key}. To reach another agent, use its did:key.",
+        )
+
+
+class AliasTakenError(DiscoveryError):
+    """An alias, or one that looks the same, stands for another agent already."""
+
+    code = "alias_taken"
+    exit_code = 5
+
+    def __init__(self, alias: str, key: str) -> None:
+        super().__init__(
+            f"{alias!r} is your alias for {key} already, or looks the same.",
+            f'Choose another alias, or remove that one: mcp-a2a alias --remove "{alias}"',
+        )
+
+
+class ConsentError(McpA2AError):
+    """A person has not allowed that this is sent to this agent; nothing was sent."""
+
+    code = "consent"
+    exit_code = 5
+
+
+class ConsentNeededError(ConsentError):
+    """A person has to be asked first.
+
+    `key` is what names the agent to `mcp-a2a allow`: its did, or a handle of its URL, never a name, which it chooses.
+    `details` has the agent's did or URL as `agent`, and the files that were to be sent as `files`: pairs of name and
+    size in bytes.
+    """
+
+    code = "consent_needed"
+
+    def __init__(self, agent: str, key: str, *, stranger: bool, files: Sequence[tuple[str, int]] = ()) -> None:
+        refused = f"{key} is a stranger" if stranger else f"files may not be sent to {key} yet"
+        super().__init__(
+            f"Nothing was sent: {refused}, and your user has not been asked.",
+            f"Make the same call again when your user has run, in a terminal: {allow_command(key)}",
+            {"agent": agent, "files": [list(file) for file in files]},
+        )
+
+
+class ConsentDeclinedError(ConsentError):
+    """The person was asked, and did not allow it."""
+
+    code = "consent_declined"
+
+    def __init__(self, agent: str, key: str) -> None:
+        super().__init__(
+            f"Nothing was sent: your user was asked about {key}, and did not allow it.",
+            f"Do not ask again unless they say so. They can allow it in a terminal: {allow_command(key)}",
+            {"agent": agent},
+        )
+
+
+def allow_command(key: str) -> str:
+    """The command that lets a person allow sending to an agent; safe to paste, whatever a URL holds."""
+    return f"mcp-a2a allow {shlex.quote(key)}"
+
+
+class NothingWaitsError(DiscoveryError):
+    """A contact request was to be decided on, and there is none."""
+
+    code = "nothing_waits"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "No agent is waiting to be accepted.",
+            "Name one to have your user asked about it; discover lists those that are known.",
+        )

@@ -1,0 +1,180 @@
+"""This machine or its data folder cannot run a node or a relay as asked."""
+
+from __future__ import annotations
+
+from mcp_a2a.errors import McpA2AError
+
+
+class ConfigurationError(McpA2AError):
+    """The settings, the data folder or the machine do not allow what was asked."""
+
+    code = "configuration"
+    exit_code = 2
+
+
+class HomeUnusableError(ConfigurationError):
+    """The data folder cannot be read or written."""
+
+    code = "home_unusable"
+    exit_code = 9
+
+    def __init__(
+        self, path: str, reason: str, hint: str = "Make it writable, or name another one with --home or MCP_A2A_HOME."
+    ) -> None:
+        super().__init__(f"The data folder {path} cannot be used: {reason}.", hint)
+        self.reason = reason
+
+
+class DatabaseDamagedError(HomeUnusableError):
+    """SQLite cannot read on in the database of this identity."""
+
+    code = "database_damaged"
+    retryable = True
+
+    def __init__(self, path: str) -> None:
+        McpA2AError.__init__(
+            self,
+            f"Part of the database {path} is damaged.",
+            "Stop the processes of this identity and run `mcp-a2a repair`: it saves every row that can be read. "
+            "The next start does the same.",
+        )
+
+
+class DiskUnreadableError(HomeUnusableError):
+    """The disk does not give back a part of the database."""
+
+    code = "disk_unreadable"
+
+    def __init__(self, path: str) -> None:
+        McpA2AError.__init__(
+            self,
+            f"The disk cannot read a part of {path}.",
+            "Try again. If it fails again, the disk may be failing: stop the processes of this identity and run "
+            "`mcp-a2a repair`, which saves every row that can be read.",
+        )
+
+
+class DamagedRowError(HomeUnusableError):
+    """What is stored of one task cannot be read."""
+
+    code = "row_damaged"
+
+    def __init__(self, task_id: str) -> None:
+        McpA2AError.__init__(
+            self,
+            f"The stored data of {task_id} is damaged and cannot be read. Other tasks are not affected.",
+            "`mcp-a2a repair` moves it out of the way, and so does the next start.",
+        )
+
+
+class KeyFileError(ConfigurationError):
+    """The identity key file is unsafe or damaged; the node refuses to start with it."""
+
+    code = "key_file"
+    exit_code = 9
+
+    def __init__(self, path: str, reason: str, hint: str) -> None:
+        super().__init__(f"The identity key {path} is not usable: {reason}.", hint)
+
+
+class PortInUseError(ConfigurationError):
+    """Another program listens where we were asked to."""
+
+    code = "port_in_use"
+    exit_code = 9
+
+    def __init__(self, address: str) -> None:
+        super().__init__(
+            f"{address} is already in use by another program.",
+            "Stop that program, or choose another port (port 0 picks a free one).",
+        )
+
+
+class RelayRunsError(ConfigurationError):
+    """A relay runs from this data folder already, in another process."""
+
+    code = "relay_runs"
+    exit_code = 9
+
+    def __init__(self, folder: str) -> None:
+        super().__init__(
+            f"A relay is already running from {folder}.", "Stop it first, or name another data folder with --home."
+        )
+
+
+class NodeSilentError(ConfigurationError):
+    """The process that runs the node of this identity does not answer."""
+
+    code = "node_silent"
+    exit_code = 9
+    retryable = True
+
+    def __init__(self, folder: str, pid: int | None, state: str | None, doing: str) -> None:
+        who = named_process(pid, state)
+        if pid is None:
+            hint = "Wait a moment and try again."
+        elif state == STOPPED:
+            hint = f"Continue it (fg in its terminal, or kill -CONT {pid}), or end it: another process takes over."
+        else:
+            hint = f"Wait a moment and try again, or end it (kill {pid}): another process takes over."
+        super().__init__(f"The node of {folder} ({who}) {doing}.", hint)
+
+
+class NodeRunsError(ConfigurationError):
+    """What was asked for needs the database alone, and a process of this identity has it."""
+
+    code = "node_runs"
+    exit_code = 9
+
+    def __init__(self, identity: str, pid: int | None, state: str | None = None) -> None:
+        who = "Another process" if pid is None else f"Process {pid}"
+        kill = "kill -KILL" if state == STOPPED else "kill"  # a stopped process hears of no other signal
+        super().__init__(
+            f"{who}{f' ({state})' if state else ''} is running the node of the identity {identity}.",
+            "Stop every process of this identity (the assistant's server, agents) and try again."
+            + (f" `{kill} {pid}` ends that one." if pid is not None else ""),
+        )
+
+
+STOPPED = "stopped"
+"""State of a process that was sent SIGSTOP, as by Ctrl-Z."""
+
+
+def named_process(pid: int | None, state: str | None) -> str:
+    """A process for an error: by its number and its state, as far as they are known."""
+    return "another process" if pid is None else f"process {pid}{f', {state}' if state else ''}"
+
+
+class SchemaTooNewError(ConfigurationError):
+    """The database was written by a newer version."""
+
+    code = "schema_too_new"
+    exit_code = 9
+
+    def __init__(self, path: str, found: int, known: int) -> None:
+        super().__init__(
+            f"{path} was written by a newer mcp-a2a (schema {found}; this version knows {known}). Nothing was changed.",
+            "Upgrade mcp-a2a, or name another folder with --home.",
+        )
+
+
+class StorageFullError(ConfigurationError):
+    """The disk is full: nothing that could not be stored was acknowledged."""
+
+    code = "storage_full"
+    exit_code = 9
+    retryable = True
+
+    def __init__(self, path: str) -> None:
+        super().__init__(
+            f"The disk that holds {path} is full: nothing could be stored.",
+            "Free some space and try again. What was stored before is safe, and nothing is sent before it is stored.",
+        )
+
+
+class SystemLimitError(ConfigurationError):
+    """A limit of the operating system for this process (or for all) is reached."""
+
+    code = "system_limit"
+    exit_code = 9
+    retryable = True

@@ -1,0 +1,99 @@
+"""Networks, tickets and relays: which agents find each other past one machine."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from mcp_a2a.errors import McpA2AError, without_secrets
+
+
+class NetworkError(McpA2AError):
+    """A network cannot be joined, changed or left as asked."""
+
+    code = "network"
+    exit_code = 5
+
+
+class NetworkNotFoundError(NetworkError):
+    """We are a member of no network of that name."""
+
+    code = "network_not_found"
+    exit_code = 3
+
+    def __init__(self, asked: str, known: Sequence[str] = ()) -> None:
+        joined = f"You are in: {', '.join(known)}." if known else "You are in none."
+        super().__init__(
+            f"There is no network {without_secrets(asked)!r} here. {joined}",
+            "Join one with its ticket: mcp-a2a join (it asks for the ticket). Make one: mcp-a2a invite --network NAME",
+        )
+
+
+class NotOwnerError(NetworkError):
+    """Only the agent that made a network can give it a new secret."""
+
+    code = "not_owner"
+
+    def __init__(self, network: str, owner: str) -> None:
+        super().__init__(
+            f"Only the creator of {network} can give it a new secret: {owner}.",
+            "Ask its owner, or make a network of your own (mcp-a2a invite --network NAME).",
+        )
+        self.network, self.owner = network, owner
+
+
+class NoRelayError(NetworkError):
+    """A ticket is to be counted or to end, and the network has no relay that would see to it."""
+
+    code = "no_relay"
+
+    def __init__(self, network: str) -> None:
+        super().__init__(
+            f"A ticket with an end or a number of uses needs a relay that counts, and {network} has none.",
+            "Name one with --relay, or make a ticket without --uses and --expires.",
+        )
+
+
+class TicketError(NetworkError):
+    """A ticket that admits nobody: damaged, expired or used. The message says which."""
+
+    code = "ticket"
+
+    def __init__(self, reason: str, hint: str = "Ask the sender for a new one (mcp-a2a invite).") -> None:
+        super().__init__(f"This ticket cannot be used: {reason}.", hint)
+        self.reason = reason
+
+
+class TicketPlaceError(NetworkError):
+    """A ticket that would have this machine call an address of its own. A person may know what is there."""
+
+    code = "ticket_place"
+    exit_code = 4
+
+    def __init__(self, place: str, host: str) -> None:
+        super().__init__(
+            f"With this ticket, this machine would call {place}, and {host} is an address of the machine that made the "
+            "ticket. Nothing was called.",
+            "If this machine is elsewhere, ask for a ticket with an address of the relay that can be reached from "
+            "here; if the relay is on this machine: mcp-a2a join --allow-private",
+        )
+        self.place, self.host = place, host
+
+
+class RelayError(NetworkError):
+    """A relay cannot be reached, is not the one it was said to be, or does not do what it was asked."""
+
+    code = "relay"
+    exit_code = 4
+    retryable = True
+
+    def __init__(self, url: str, reason: str, hint: str = "See what can be reached: mcp-a2a netcheck") -> None:
+        super().__init__(f"The relay {url} cannot be used: {reason}.", hint)
+        self.url, self.reason = url, reason
+
+
+class NotAdmittedError(RelayError):
+    """A closed relay that has admitted neither our key nor a network of ours, or has revoked it."""
+
+    code = "not_admitted"
+    exit_code = 5
+    retryable = False

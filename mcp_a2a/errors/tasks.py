@@ -1,0 +1,248 @@
+"""Tasks and their files: what does not exist, or cannot be done now."""
+
+from __future__ import annotations
+
+import shlex
+
+from mcp_a2a.errors import TYPED, McpA2AError
+
+
+def _spoken(state: str) -> str:
+    """A state as sentences name it: "completed", never as A2A spells it."""
+    return state.removeprefix("TASK_STATE_").lower()
+
+
+class TaskError(McpA2AError):
+    """The task does not exist or cannot do this now."""
+
+    code = "task"
+    exit_code = 3
+
+
+class TaskNotFoundError(TaskError):
+    """No task has this id (or this prefix of an id)."""
+
+    code = "task_not_found"
+
+    def __init__(self, asked: str, matches: int = 0) -> None:
+        why = f"matches {matches} tasks" if matches else "was not found among the tasks of this identity"
+        super().__init__(f"{asked!r} {why}.", "Call list_tasks to see the tasks and their ids.")
+
+
+class TaskForgottenError(TaskNotFoundError):
+    """A person has removed what this task said and brought."""
+
+    code = "task_forgotten"
+
+    def __init__(self, task_id: str, at: str) -> None:
+        TaskError.__init__(
+            self, f"{task_id} was deleted by you at {at}.", "Its texts, files and result are gone; send a new task."
+        )
+
+
+class NotForgettableError(TaskError):
+    """A task that is not finished, or whose end its other side does not know yet, is kept."""
+
+    code = "not_forgettable"
+
+    def __init__(self, task_id: str, why: str) -> None:
+        super().__init__(f"{task_id} {why}.", "Call get_task_status to see how it stands, or cancel_task.")
+
+    @staticmethod
+    def unfinished(*, sent: bool) -> str:
+        """Why a task that goes on is kept, as the end of a sentence."""
+        return f"is not finished: {'cancel' if sent else 'answer'} it first"
+
+
+class TransitionError(TaskError):
+    """A task may not go from its state to the proposed one."""
+
+    code = "invalid_transition"
+    exit_code = 7
+
+    def __init__(self, current: str, proposed: str) -> None:
+        super().__init__(
+            f"A task that is {_spoken(current)} cannot become {_spoken(proposed)}.",
+            "Call get_task_status to see where it stands.",
+        )
+        self.current, self.proposed = current, proposed
+
+
+class AlreadyEndedError(TransitionError):
+    """What a person asks for comes too late: the task has ended."""
+
+    code = "already_ended"
+
+    def __init__(self, state: str, task_id: str) -> None:
+        TaskError.__init__(self, f"It is already {state}.", f"See how it ended: mcp-a2a task {task_id[-6:]}")
+        self.current, self.proposed = state, ""
+
+
+class NotSentError(TaskError):
+    """Only the sender of a task can withdraw it; its recipient answers it."""
+
+    code = "not_sent"
+    exit_code = 5
+
+    def __init__(self, task_id: str) -> None:
+        super().__init__(
+            f"{task_id} was sent to you, so it is not yours to cancel.",
+            "Decline it with answer_task and status rejected.",
+            {TYPED: f'Decline it: mcp-a2a answer {task_id[-6:]} --status rejected "REASON"'},
+        )
+
+
+class NothingAskedError(TaskError):
+    """The agent has asked nothing that an answer could belong to."""
+
+    code = "nothing_asked"
+    exit_code = 5
+
+    def __init__(self, agent: str, task_id: str, state: str, context_id: str | None) -> None:
+        follow_up = f'mcp-a2a send {shlex.quote(agent)} "TEXT"' + (f" --context {context_id}" if context_id else "")
+        super().__init__(
+            f"{agent} has asked nothing: the task is {state}.",
+            f"Go on in the same conversation with a new task: {follow_up}",
+        )
+
+
+class LeaseLostError(TaskError):
+    """The task was offered to someone else because the answer took too long."""
+
+    code = "lease_lost"
+    exit_code = 5
+
+    def __init__(self, task_id: str) -> None:
+        super().__init__(
+            f"{task_id} is no longer yours to answer: its lease ended and it was offered to another worker.",
+            "Call check_inbox for work that is; answer with status working from time to time to keep a lease.",
+        )
+
+
+class SelfSendError(TaskError):
+    """The task is addressed to this very node."""
+
+    code = "self_send"
+    exit_code = 2
+
+    def __init__(self, asked: str) -> None:
+        super().__init__(
+            f"{asked} is this node itself: a task is for another agent.",
+            "Call discover for the others, or start one with mcp-a2a agent run or agent exec.",
+        )
+
+
+class HopLimitError(TaskError):
+    """The work was passed on so often that the chain ends here."""
+
+    code = "hop_limit"
+    exit_code = 5
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(
+            f"This work was passed on {limit} times and is not passed on again: agents may ask each other in a circle.",
+            "Do it here, or answer the original task with what is known.",
+        )
+
+
+class NotAwaitingReplyError(TaskError):
+    """The task is not one that can be replied to (for example one that we answer ourselves)."""
+
+    code = "not_awaiting_reply"
+    exit_code = 5
+
+    def __init__(self, task_id: str, state: str, *, sent: bool = False) -> None:
+        super().__init__(
+            f"{task_id} is {_spoken(state)} and takes no reply from here.",
+            "You sent it, so its agent answers it. Say more with reply_to_task."
+            if sent
+            else "Use answer_task for tasks from your inbox, send_task for new work.",
+        )
+
+
+class ContextMismatchError(TaskError):
+    """A message names a task and a context that do not belong together (A2A 3.4)."""
+
+    code = "context_mismatch"
+    exit_code = 2
+
+    def __init__(self, task_id: str) -> None:
+        super().__init__(
+            f"The context of the message is not the context of its task {task_id}.",
+            "Leave the context out: it follows from the task.",
+        )
+
+
+class ConversationFullError(TaskError):
+    """What was said in a task is as long as it may be."""
+
+    code = "conversation_full"
+    exit_code = 5
+
+    def __init__(self, task_id: str) -> None:
+        super().__init__(
+            f"The message was not sent: the conversation of {task_id} has reached its limit.",
+            "Go on with a new task.",
+        )
+
+
+class KeyReusedError(TaskError):
+    """A request repeats the idempotency key of another request, so it is no repetition."""
+
+    code = "key_reused"
+    exit_code = 2
+
+    def __init__(self, task_id: str) -> None:
+        super().__init__(
+            f"Nothing was sent: this idempotency key belongs to {task_id}, whose request said something else.",
+            "Use a new key for a new request; to repeat a request, send exactly the same one.",
+        )
+
+
+class PageTokenError(TaskError):
+    """A list cannot be continued from there."""
+
+    code = "page_token"
+    exit_code = 2
+
+    def __init__(self) -> None:
+        super().__init__("This page token is not from this agent.", "Use nextPageToken of the previous page, or none.")
+
+
+class PushNotSupportedError(TaskError):
+    """Push notifications are switched off."""
+
+    code = "push_not_supported"
+    exit_code = 5
+
+    def __init__(self) -> None:
+        super().__init__(
+            "This agent does not send push notifications.",
+            "Follow the task by streaming or polling, or have its owner start it with --a2a-push.",
+        )
+
+
+class PushConfigNotFoundError(TaskError):
+    """The task has no push configuration with this id."""
+
+    code = "push_config_not_found"
+    exit_code = 3
+
+    def __init__(self, asked: str) -> None:
+        super().__init__(f"The task has no push notification configuration {asked!r}.", "List those of the task.")
+
+
+class FileError(McpA2AError):
+    """A file cannot be attached, sent, or stored here; the message says why."""
+
+    code = "file"
+    exit_code = 2
+
+
+class NoFilesError(FileError):
+    """The files of a task are asked for, and it brought none."""
+
+    code = "no_files"
+
+    def __init__(self, task_id: str) -> None:
+        super().__init__(f"{task_id} has no files.", "Call get_task_status to see what the task brought.")
