@@ -47,7 +47,7 @@ def run(argv: Sequence[str]) -> int:
 
 
 def _is_server(words: Sequence[str]) -> bool:
-    """Nothing asked for, and somebody's program at the other end; or a server asked for."""
+    """True if a server is asked for, or nothing is and a program is at the other end of the pipe."""
     if "_MCP_A2A_COMPLETE" in os.environ:
         return False  # a shell asks what could come next
     if not words:

@@ -43,7 +43,7 @@ class ExpiredRow:
 
 @dataclass(frozen=True, slots=True)
 class KeptAnswer:
-    """An answer for somebody who was away when it came."""
+    """An answer kept for a depositor that was away when it came."""
 
     number: int
     frame: str
@@ -123,7 +123,7 @@ class MailboxStore(Protocol):
         ...
 
     def stored_among(self, depositor: bytes, envelopes: Sequence[bytes]) -> frozenset[bytes]:
-        """Which of these deposits of somebody are on disk."""
+        """The ids among these that this depositor has on disk."""
         ...
 
     # --- answers for depositors that were away
@@ -143,7 +143,7 @@ class MailboxStore(Protocol):
     # --- keys
 
     def keys(self) -> Sequence[bytes]:
-        """Everybody who has a mailbox."""
+        """The keys that have a mailbox."""
         ...
 
     def bundle_of(self, key: bytes) -> KnownKey | None:

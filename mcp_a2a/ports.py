@@ -129,7 +129,7 @@ class Link(Protocol):
         ...
 
     def probe(self, seconds: float = PROBE_SECONDS) -> None:
-        """Somebody waits: close a link whose other end (a relay, where one carries it) is silent for so long."""
+        """Close the link if its other end (a relay, where one carries it) stays silent for so many seconds."""
         return
 
     def close(self, reason: str) -> None:
@@ -188,7 +188,10 @@ class Transport(Protocol):
     async def dial(self, peer: PeerId | None, address: TransportAddr, route: str) -> Link:
         """Open a link and complete the handshake; `handler.link_opened` has been called when this returns.
 
-        With `peer` None whoever answers is accepted (an address typed by a person).
+        Args:
+            peer: the expected peer; None accepts any (an address typed by a person).
+            address: where to dial.
+            route: the name of the path, for the link's own `route`.
 
         Raises:
             LinkError: refused, timed out, not the expected peer, or not speaking the protocol. The message says which.
@@ -266,7 +269,7 @@ class AddressLookup(Protocol):
 
     @property
     def is_deaf(self) -> bool:
-        """Whether it sees nobody at the moment, for a reason that may pass."""
+        """True if the lookup sees no agent at the moment, for a reason that may pass."""
         return False
 
     def open(self, announcement: Announcement, handler: LookupHandler) -> AbstractAsyncContextManager[None]:

@@ -197,7 +197,7 @@ class Screen:
 
 
 def put(stream: TextIO | None, text: str, *, ascii_only: bool = False) -> None:
-    """Write lines for a person, fitted where a terminal shows them; nothing where nobody can read them any more."""
+    """Write lines for a person, fitted to the terminal; nothing if the stream has no reader any more."""
     if stream is None:  # it was closed, or a skill has put it away
         return
     with suppress(OSError, ValueError):

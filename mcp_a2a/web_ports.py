@@ -1,4 +1,4 @@
-"""The seam around agents that speak A2A over HTTP: what a node asks of whoever calls them.
+"""The seam around agents that speak A2A over HTTP: what a node asks of the client that calls them.
 
 | port | implemented by |
 |---|---|
@@ -76,7 +76,7 @@ class WebAgent:
     card: AgentCard
     range: Range = Range.PUBLIC_HTTPS
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
-    """Credentials, for the origin of `url` and nobody else."""
+    """Credentials, sent to the origin of `url` only."""
 
     @property
     def streams(self) -> bool:
@@ -98,7 +98,7 @@ class FoundCard:
 
 @dataclass(frozen=True)
 class WebRequest:
-    """A message. `key` names the attempt to whoever understands `Idempotency-Key`."""
+    """A message. `key` names the attempt to an agent that understands `Idempotency-Key`."""
 
     message: Message
     key: str
@@ -151,7 +151,7 @@ class WebCalls(Protocol):
 
 @dataclass(frozen=True)
 class WebSighting:
-    """An A2A agent that announces itself on the LAN. A hint: nothing is called before somebody wants it."""
+    """An A2A agent that announces itself on the LAN. A hint: it is called only when a caller wants it."""
 
     name: str
     """Of the announcement, not of the agent."""

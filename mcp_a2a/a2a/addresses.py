@@ -67,7 +67,7 @@ class Policy:
     typed: tuple[str, int] | None = None
     """A host and a port that a person named: the addresses may be any, and may be called without TLS.
 
-    Another port of that host is another program, which nobody named: on this machine, this node itself perhaps.
+    Another port of that host is another program, which no person named: on this machine, this node itself perhaps.
     """
 
     def allows_anything_at(self, host: str, port: int) -> bool:

@@ -156,7 +156,7 @@ class A2AApp:
             await self._node.call(A2AGetRequest(agent=agent, caller=caller, task_id=task_id))
         download = await open_file(self._node, caller, task_id, file_id)
         headers = [
-            # Somebody else's content, at an address of this machine: no browser shall take it for a page of ours.
+            # A peer's content, at an address of this machine: no browser shall take it for a page of ours.
             (b"content-type", b"application/octet-stream"),
             (b"x-content-type-options", b"nosniff"),
             (b"content-security-policy", b"sandbox; default-src 'none'"),
@@ -181,7 +181,7 @@ class A2AApp:
         async def patiently(answer: Awaitable[A2AAnswer]) -> A2AAnswer:
             outcome = await unless_gone(answer, receive)
             if outcome is None:
-                raise Fault(Kind.INTERNAL, "The caller hung up.")  # so nobody reads it
+                raise Fault(Kind.INTERNAL, "The caller hung up.")  # so it reaches no reader
             return outcome
 
         return Service(
@@ -228,7 +228,7 @@ class A2AApp:
     async def _card(self, scope: Scope, request: _Request, send: Send) -> None:
         if scope["method"] not in ("GET", "HEAD"):
             raise Fault(Kind.METHOD_NOT_ALLOWED, "A card can only be read.")
-        # Our own card is there for everybody to read.
+        # Our own card is public.
         caller = OWNER if request.agent == OWN_AGENT else str(scope.get(CALLER, OWNER))
         _, detail = await self._agents.find(request.agent, caller)
         body = await self._shown_card(self._origin(scope), request, detail.card)

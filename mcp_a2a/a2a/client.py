@@ -1,4 +1,4 @@
-"""An A2A client: reads cards at URLs, and speaks 1.0 or 0.3 over JSON-RPC or HTTP+JSON with whoever has one.
+"""An A2A client: reads cards at URLs, and speaks 1.0 or 0.3 over JSON-RPC or HTTP+JSON with the agents there.
 
 find_card(url)  ->  agent-card.json, agent.json, the URL itself; the first that is a card
 send, stream    ->  the best interface; a stream may turn out to be one answer
@@ -189,7 +189,7 @@ class WebClient(WebCalls):
         host, port = check_url(url, policy)
         if policy.allows_anything_at(host, port):
             return
-        # A name that nobody knows now leads nowhere; that is found out by whoever calls it.
+        # A name that does not resolve now leads nowhere; a later call finds that out.
         with anyio.move_on_after(CARD_SECONDS), suppress(OSError, UnicodeError):
             check_addresses(url, (host, port), await self._resolve(host, port), policy)
 

@@ -203,7 +203,7 @@ def _status(value: JsonValue) -> TaskStatus:
 
 
 def _state(value: JsonValue) -> TaskState:
-    """A state; one that nobody knows is work that goes on."""
+    """The task state of this name; an unknown one counts as TASK_STATE_WORKING."""
     number = int(value) if isinstance(value, float) or (isinstance(value, str) and _DIGIT.fullmatch(value)) else value
     if isinstance(number, int) and number is not True and 0 < number <= len(_NUMBERED):
         return _NUMBERED[number - 1]

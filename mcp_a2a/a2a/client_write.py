@@ -43,7 +43,7 @@ class Asked:
 
 
 def ask_message(operation: Operation, request: WebRequest, agent: WebAgent, interface: AgentInterface) -> Asked:
-    """A message, by `send` or `stream`. Nobody is asked to hold the line: what follows is looked for.
+    """A message, by `send` or `stream`. The agent need not hold the request open: the client polls or subscribes.
 
     All media types of the agent's answers are accepted. They are optional in 0.3 and 1.0 and were required in 0.2, and
     there are agents that refuse a request without any.

@@ -1,7 +1,7 @@
-"""The operations of A2A 1.0 over a node, whatever binding asks for them (A2A 3.1).
+"""The operations of A2A 1.0 over a node, for every binding (A2A 3.1).
 
 Rule 1: nothing here knows HTTP or JSON-RPC; parameters come parsed, results leave as nouns.
-Rule 2: whoever asks was authenticated before, and sees what its `Reach` holds, nothing else.
+Rule 2: the caller was authenticated before, and sees what its `Reach` holds, nothing else.
 """
 
 from __future__ import annotations

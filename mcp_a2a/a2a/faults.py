@@ -190,13 +190,13 @@ def fault_of(error: McpA2AError) -> Fault:
 
 
 def kind_of(error: McpA2AError) -> Kind:
-    """What an error is to a client; one that nobody has classified is ours, and passes or does not."""
+    """The kind of an error for a client. An unlisted error is the server's: unavailable if retryable, else internal."""
     known = (_KINDS[kind] for kind in type(error).__mro__ if kind in _KINDS)
     return next(known, Kind.UNAVAILABLE if error.retryable else Kind.INTERNAL)
 
 
 def told(error: Exception) -> Fault:
-    """How whatever went wrong is told to a client; a bug of ours is told to the log, and to nobody else."""
+    """The fault that a client gets for an error. The details of a bug of ours go to the log only."""
     if isinstance(error, Fault):
         return error
     if isinstance(error, McpA2AError):

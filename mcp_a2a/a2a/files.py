@@ -1,7 +1,7 @@
 """Files as A2A clients get them: content that fits into an answer stands in it, anything larger has a URL here.
 
 A part that names a file beside its message (`protocol.blob`) means something to peers only. Its key never gets here:
-the node says where the content lies, and only for tasks of whoever asks.
+the node says where the content lies, and only for tasks of the caller.
 """
 
 from __future__ import annotations

@@ -70,7 +70,7 @@ class Agents:
         grant = self._grants(caller)
         if name in grant and not is_web(name):
             return name
-        # An address on the web that the owner removed is the owner's to name again: nobody else has this node call it.
+        # An agent at a URL that the owner removed: only the owner may name it again, no caller makes this node call it.
         known = {peer.did: peer for peer in await self.granted(caller)}
         if OWN_AGENT in grant:
             known[OWN_AGENT] = (await self._detail(OWN_AGENT)).agent

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 MAX_MESSAGE_BYTES = 4 * 1024 * 1024
 MAX_CALLS = 10 * MAX_OPEN_PER_CALLER
-"""At a time, of everybody."""
+"""Calls at a time, of all callers together."""
 MAX_CONNECTIONS = 500
 """gRPC knows no hosts, so one may take them all; files and links of the node it cannot take."""
 

@@ -251,7 +251,7 @@ class GuardedSession:
         family, kind, protocol, _, sockaddr = info
         address, port = str(sockaddr[0]), int(sockaddr[1])
         if (address, port) not in self._checked:
-            # An address that was in the URL itself, and was checked there; or one that nobody has checked.
+            # An address that was in the URL itself, and was checked there; or an unchecked one.
             check_addresses(address, (address, port), [address], self.policy)
         made = socket.socket(family, kind, protocol)
         made.settimeout(0)

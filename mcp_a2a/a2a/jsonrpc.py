@@ -23,7 +23,7 @@ async def serve(dispatch: Dispatch, body: bytes, service: Service) -> Reply:
         request_id = _id(request)
         method, params = _method(request)
         if "id" not in request:
-            return Reply()  # a notification: nothing of A2A is one, and nobody reads an answer
+            return Reply()  # a notification: A2A has none, and its sender reads no answer
         check_service(service)
         if method in STREAMS:
             events = STREAMS[method](dispatch, params, service)

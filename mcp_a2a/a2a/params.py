@@ -103,7 +103,7 @@ class TaskParams(Params):
 
 
 DEFAULT_PAGE = 50
-"""Tasks of a list where nobody says how many (A2A 3.1.4)."""
+"""Tasks of a list whose request gives no page size (A2A 3.1.4)."""
 
 
 class ListParams(Params):

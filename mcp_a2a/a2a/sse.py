@@ -46,7 +46,7 @@ class EventReader:
         """The data of the events that end in this piece.
 
         Raises:
-            WebAnswerError: an event grows beyond what anybody wants to read; those before it were given out.
+            WebAnswerError: an event is larger than a reader accepts; those before it were given out.
         """
         text = "" if self._is_too_large else self._held + self._decoder.decode(piece)
         self._held = "\r" if text.endswith("\r") else ""  # it may be the first half of one line end

@@ -96,7 +96,7 @@ async def send_reply(send: Send, receive: Receive, status: int, reply: Reply, mo
 
 
 async def _send_events(send: Send, first: bytes, events: AsyncIterator[bytes], more: Headers) -> bool:
-    """Server-Sent Events, and a comment now and then so that nobody in between takes the silence for an end."""
+    """Send Server-Sent Events, and a comment now and then, so that no proxy takes the silence for an end."""
     headers = [(b"content-type", EVENT_STREAM), (b"cache-control", b"no-store"), (b"x-accel-buffering", b"no"), *more]
     await send({"type": "http.response.start", "status": 200, "headers": headers})
     await _send_piece(send, _frame(first))

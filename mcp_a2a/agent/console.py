@@ -65,7 +65,7 @@ def console(*, as_json: bool = False, quiet: bool = False, ascii_only: bool = Fa
 
 
 def silent() -> Console:
-    """Nobody is told anything."""
+    """A console that prints nothing."""
     return Console(lambda *_: None, lambda _: None)
 
 

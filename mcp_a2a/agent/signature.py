@@ -127,7 +127,7 @@ class Signature:
 
     @property
     def expectation(self) -> str:
-        """What the skill takes, for whoever got it wrong."""
+        """The arguments of the skill, in words for a caller that got them wrong."""
         if self.names == [self.text_parameter]:
             return f"{self.skill_id} takes text."
         listed = ", ".join(self._described())

@@ -17,7 +17,7 @@ from mcp_a2a.api.view import Consent, View
 from mcp_a2a.protocol.model import Message, StreamResponse, TaskDocument, TaskPushNotificationConfig, TaskState
 
 OWN_KEY = "call-"
-"""So begins an idempotency key that was made for one call, by whoever passes it on."""
+"""Prefix of an idempotency key that a server or client made for one call."""
 
 HOP = "mcp-a2a/hop"
 """Name in the metadata of a message: how often its work was passed on before. A2A has no word for it."""
@@ -125,7 +125,7 @@ class A2AListRequest(Reach, Request[A2ATaskPage]):
 
 
 class A2AFollowView(View):
-    """The next events of a task, the same and in the same order for everybody who follows it.
+    """The next events of a task, the same and in the same order for all followers.
 
     `task` is there in the first answer, and when the thread was lost (the node restarted): events go on from it.
     """

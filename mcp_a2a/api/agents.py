@@ -156,7 +156,7 @@ class ContactView(View):
 
 
 class PeersView(View):
-    """Everybody known by key, online or not, and the contact requests."""
+    """All agents known by key, online or not, and the contact requests."""
 
     peers: tuple[AgentView, ...]
     contacts: tuple[ContactView, ...]
@@ -165,7 +165,7 @@ class PeersView(View):
 
 
 class PeersRequest(Request[PeersView]):
-    """No arguments: everybody known, and the strangers who wait."""
+    """The known agents and the contact requests; no arguments."""
 
     operation: ClassVar[str] = "peers"
 

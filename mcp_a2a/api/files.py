@@ -33,7 +33,7 @@ class FileView(View):
 
     file_id: Fact
     name: PeerText
-    """As whoever sent it calls it, made harmless."""
+    """The sender's name for it, made harmless."""
     media_type: PeerText | None = None
     size: int | None = None
     """None for a file that is somewhere on the web; its URL is with the parts."""

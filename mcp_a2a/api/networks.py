@@ -38,7 +38,7 @@ class NetworkView(View):
 
 
 class InviteView(View):
-    """The ticket: whoever has it can join."""
+    """The ticket: its holder can join."""
 
     ticket: Fact
     network: NetworkView

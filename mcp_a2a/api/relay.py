@@ -63,7 +63,7 @@ class RelayUrlView(View):
 
 
 class RelayMembersView(View):
-    """The list of a relay. An open relay serves everybody who is not revoked."""
+    """The list of a relay. An open relay serves all that are not revoked."""
 
     closed: bool
     running: bool

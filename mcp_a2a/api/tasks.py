@@ -15,7 +15,7 @@ from mcp_a2a.protocol.task.error import ErrorDetail
 from mcp_a2a.protocol.untrusted import WHOLE, Asked, Fact, PeerText, Token
 
 MAX_HOP = 4
-"""As `protocol.payload` has it, which whoever only asks a node need not import."""
+"""As in `protocol.payload`, which a client of the node need not import."""
 
 
 class PassedOn(Attachments):
@@ -57,7 +57,7 @@ class TaskView(View):
     reply: Asked | None = None
     """What its sender wrote last, where that is not the request; in one line."""
     asked_here: bool = False
-    """Whether `request` and `reply` are words of the owner of this node, and of nobody else."""
+    """True if `request` and `reply` were written by the owner of this node."""
     text: PeerText | None = None
     text_total: int | None = None
     """Length of the whole text in characters."""

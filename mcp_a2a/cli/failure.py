@@ -125,7 +125,7 @@ def _invalid(error: ValidationError) -> McpA2AError:
 
 
 def _unexpected(output: Output, error: Exception) -> McpA2AError:
-    """An error of ours: the story goes into a file, for whoever can mend it."""
+    """Report a bug of ours: the traceback goes into a file, for the maintainers."""
     story = "".join(traceback.format_exception(error))
     if output.options.verbosity > 1:
         sys.stderr.write(clean(story))

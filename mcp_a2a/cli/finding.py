@@ -98,11 +98,11 @@ def list_peers(context: typer.Context) -> None:
     if context.invoked_subcommand is not None:
         return
     session = session_of(context)
-    view = session.read(_everybody, at_rest=True)
+    view = session.read(_known_agents, at_rest=True)
     session.show(view, lambda: _show_peers(session, view))
 
 
-def _everybody() -> Steps[PeersView]:
+def _known_agents() -> Steps[PeersView]:
     yield "discover", {"settle_seconds": 1.0}  # so that who is there is not shown as away
     return cast("PeersView", (yield "peers", {}))
 
@@ -188,7 +188,7 @@ def _decide(session: Session, agent: str, level: Literal["trusted", "blocked", "
     async def operate(node: NodeApi) -> SetTrustView:
         try:
             return await node.call(request)
-        except PeerNotFoundError:  # a node that has just started has met nobody yet
+        except PeerNotFoundError:  # a node that has just started has met no agent yet
             await node.call(DiscoverRequest())
             return await node.call(request)
 

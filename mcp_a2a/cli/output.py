@@ -32,7 +32,7 @@ MARKS_OF: Mapping[bool | None, tuple[str, Style]] = {True: ("✓", ""), False: (
 """A check that is well, one that is not, and one of something that is not there."""
 
 LOST = (errno.ENOSPC, errno.EPIPE, errno.EIO, errno.EBADF, errno.EFBIG, errno.EDQUOT)
-"""How standard output fails when it is full or nobody reads it."""
+"""Errors of a standard output that is full or has no reader."""
 
 
 def structured(view: BaseModel) -> dict[str, JsonValue]:
@@ -144,7 +144,7 @@ class Output:
             self._say(text, style)
 
     def drawing(self, draw: Callable[[Screen], None]) -> None:
-        """Something to look at beside the answer, asked for, so also shown where nobody watches."""
+        """Show something beside the answer that was asked for; so it is shown without a terminal too."""
         self.progress("")
         with suppress(OSError):
             draw(self._err)
@@ -221,7 +221,7 @@ class Output:
     def _say(self, text: str, style: Style = "") -> None:
         self.progress("")
         self._is_asking = False
-        text = clean(text)  # whoever quotes an agent here may have left something in it that controls a terminal
+        text = clean(text)  # a quotation of an agent may hold something that controls a terminal
         # What goes wrong with words beside the answer does not spoil the answer.
         with suppress(OSError):
             self._err.write(self._err.fitted(text, style) + "\n")

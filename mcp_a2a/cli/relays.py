@@ -39,9 +39,11 @@ Member = Annotated[
 def serve(context: typer.Context, given: Mapping[str, object]) -> None:
     """Run a relay until Ctrl-C, and print its URL for `mcp-a2a invite --relay`.
 
-    The URL contains the key of the relay, so that nobody can pose as it. A relay is closed by default: the first start
-    prints the URL with a secret (&admit=…), and networks created with that URL are admitted. The secret is shown only
-    once; `mcp-a2a relay url --new` creates another. With --open the relay serves everybody, within its limits.
+    The URL contains the key of the relay, so that no other server can pose as it. A relay is closed by default: the
+    first
+    start prints the URL with a secret (&admit=…), and networks created with that URL are admitted. The secret is shown
+    only
+    once; `mcp-a2a relay url --new` creates another. With --open the relay serves all agents, within its limits.
     """
     import anyio
 

@@ -89,7 +89,7 @@ AGENTS = (
 def agents_table(agents: Iterable[AgentView], *, looked: bool = True) -> Table:
     """A row per agent; two whose names look the same are told apart by their words.
 
-    Without `looked` nobody was looked for, so it is not known who is there.
+    Without `looked` no lookup ran, so it is not known which agents are online.
     """
     agents = list(agents)
     looks = Counter(skeleton(agent.name) for agent in agents)
@@ -230,7 +230,7 @@ def tasks_table(tasks: Iterable[TaskView]) -> Table:
 
 
 def style_of(task: TaskView) -> Style:
-    """Red where it failed, yellow where it waits for somebody."""
+    """Red for a failed task, yellow for one that waits for an answer."""
     if task.state in (Moment.FAILED, Moment.REJECTED):
         return "red"
     return "" if task.done or task.state == Moment.WORKING else "yellow"

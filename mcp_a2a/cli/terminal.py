@@ -20,7 +20,7 @@ def answered_for() -> Consent:
 
 
 def can_confirm() -> bool:
-    """Whether a question can be answered by a person: what is read is what somebody types."""
+    """True if a person can answer a question: standard input is a keyboard."""
     stdin: TextIO | None = sys.stdin
     return stdin is not None and stdin.isatty()
 

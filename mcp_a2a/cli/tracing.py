@@ -41,7 +41,7 @@ class _Told:
 
 
 def told(node: SharedNode, settings: Settings) -> SharedNode:
-    """The same node; says who runs it, and with every answer how long it took, where anybody listens."""
+    """The same node; logs which process runs it and the time of every call, if INFO is logged."""
     if not logger.isEnabledFor(logging.INFO):
         return node
     if node.owner:

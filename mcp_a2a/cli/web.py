@@ -35,10 +35,10 @@ HeaderEnv = Annotated[
 
 
 def credentials(address: str, header_env: Sequence[str] | None, *, token_stdin: bool) -> dict[str, str] | None:
-    """The headers that were asked for; None where nobody asked.
+    """The headers that were asked for; None without an option that asks for one.
 
     Raises:
-        UsageError: they cannot be, or the address is none that takes any.
+        UsageError: a header cannot be read, or the address takes none.
     """
     if not token_stdin and not header_env:
         return None

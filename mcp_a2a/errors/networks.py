@@ -54,7 +54,7 @@ class NoRelayError(NetworkError):
 
 
 class TicketError(NetworkError):
-    """A ticket that admits nobody: damaged, expired or used. The message says which."""
+    """A ticket that does not admit: damaged, expired or used. The message says which."""
 
     code = "ticket"
 

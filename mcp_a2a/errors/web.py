@@ -24,9 +24,9 @@ class CardError(WebError):
 
 
 class AddressNotAllowedError(WebError):
-    """A URL that somebody else chose leads to a place that it must not reach.
+    """A URL that a stranger chose leads to a place that it must not reach.
 
-    `remedy` is what to do where nobody can allow it.
+    `remedy` is the next step where no person can allow it.
     """
 
     code = "address_not_allowed"

@@ -1,4 +1,4 @@
-"""Whom a relay serves: everybody but the revoked, or only the admitted.
+"""The keys and networks that a relay serves: all but the revoked, or only the admitted.
 
 Admitted are the keys and networks that the operator names, and networks whose maker has shown the relay's admission
 secret (`admission_secret`). A key that has shown it once is a sponsor: it may have more networks admitted without it,

@@ -1,8 +1,7 @@
-"""What a peer publishes about itself, signed: its card, its encryption key, its addresses.
+"""The signed advert of a peer: its card, its encryption key, its addresses.
 
 The text is `CONTENT.SIGNATURE`: one JSON object, a dot, the base64url signature over the object's
-bytes as sent. The content is kept as it came, so an advert can be passed on by somebody who does
-not know all of its fields.
+bytes as sent. The content is kept as it came, so a reader that does not know all of its fields can pass an advert on.
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ from typing import Self
 
 MAX_PACE = 4.0
 """Days that may pass for deletions in one day of uptime. More than one, because a machine that was off has to catch up
-when nobody confirms its clock: at six hours of use a day this keeps pace."""
+when no peer confirms its clock: at six hours of use a day this keeps pace."""
 
 SAME_RUN_SECONDS = 600.0
 """Two clocks that agree so closely about how long a pause was have both been running."""

@@ -65,7 +65,7 @@ class Attendance:
 
     def watch(self, wire: Wire, network: PeerId) -> None:
         """Tell this connection of a member from now on; who is `present` now it knows."""
-        # What was gathered is told now: to the new watcher, somebody who came and goes again is gone.
+        # The collected changes go out first: a new watcher learns of a short visit only that the member is gone.
         self._tell(network, self._halls[network])
         self._halls[network].watchers[wire] = None
 
@@ -75,7 +75,7 @@ class Attendance:
         return list(hall.watchers) if hall is not None else ()
 
     def present(self, network: PeerId) -> Iterator[Presence]:
-        """Everybody who is here now."""
+        """A frame for each connected member of the network."""
         return _frames(network, sorted(self._halls[network].present), is_here=True)
 
     def next_timeout(self) -> float:

@@ -35,7 +35,7 @@ PIECE_SIZE = PIECE_CHUNKS * SEALED_CHUNK_SIZE
 MAX_FILE_SIZE = MAX_BLOB_PIECES * PIECE_CHUNKS * CHUNK_SIZE
 """100 MiB."""
 MAX_RELAYED_SIZE = 10 * KIB * KIB
-"""A relay is somebody's disk."""
+"""A relay's disk belongs to its operator."""
 MAX_RELAYED_PIECES = MAX_RELAYED_SIZE // (PIECE_CHUNKS * CHUNK_SIZE)
 
 MAX_INLINE_SIZE = 64 * KIB
@@ -223,7 +223,7 @@ class FileSealer:
 
 
 def open_file_untrusted(ref: BlobRef, sealed_chunks: Iterable[bytes]) -> Iterator[bytes]:
-    """The content, chunk by chunk. Whoever needs to rely on it reads to the end first.
+    """The content, chunk by chunk. A caller that relies on it reads to the end first.
 
     Raises:
         SealBrokenError: it is not what the message says: another length, another SHA-256, changed or cut.

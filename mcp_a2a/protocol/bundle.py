@@ -291,7 +291,7 @@ class KeyRing:
     def _rotation_is_due(self, now: float) -> bool:
         if not self._kept or self.current.suite != best_suite():
             return True
-        # Made while the clock was ahead, it would be refused by everybody until that day comes.
+        # Made while the clock was ahead, it would be refused by every peer until that day comes.
         made_in_the_future = now < self.current.not_before - MAX_AHEAD_SECONDS
         return made_in_the_future or now >= self.current.not_before + ROTATE_AFTER_SECONDS
 

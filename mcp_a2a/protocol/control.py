@@ -204,7 +204,7 @@ class Bye:
 
 @dataclass(frozen=True, slots=True)
 class ListingFrame:
-    """To a relay: publish this (its `revision` is the number of the request). From a relay: somebody's news."""
+    """To a relay: publish this (`revision` is the number of the request). From a relay: the new listing of a member."""
 
     listing: Listing
 

@@ -59,7 +59,7 @@ _LOW_ORDER_Y = (
 )
 
 LOW_ORDER_KEYS = frozenset((y | sign << 255).to_bytes(32, "little") for y in _LOW_ORDER_Y for sign in (0, 1))
-"""All 14 encodings of the 8 points of small order: keys for which anybody can make signatures."""
+"""All 14 encodings of the 8 points of small order: keys for which signatures need no secret."""
 
 _KEMS = {SUITE_X25519: hpke.KEM.X25519, SUITE_MLKEM768_X25519: hpke.KEM.MLKEM768_X25519}
 
@@ -203,7 +203,7 @@ def macs_match(one: bytes, other: bytes) -> bool:
 
 
 def lock(key: bytes, nonce: bytes, plaintext: bytes, data: bytes) -> bytes:
-    """XChaCha20-Poly1305 for everybody who holds `key`; `data` is bound, not carried. `nonce` is 24 random bytes."""
+    """XChaCha20-Poly1305 for all holders of `key`; `data` is bound, not carried. `nonce` is 24 random bytes."""
     return nonce + nacl.bindings.crypto_aead_xchacha20poly1305_ietf_encrypt(plaintext, data, nonce, key)
 
 

@@ -1,8 +1,8 @@
-"""Keeps an eye on connections that have proven nothing, or asked nothing, yet.
+"""Watches the connections that have proven no key yet, or made no request yet.
 
-Whoever floods us may be on the same address as somebody we want to hear (every agent of this
-machine is), so a full waiting room turns out an old guest and not the newest: an honest one needs
-milliseconds to prove its key. It is the oldest of the host that has most of them there.
+A flood may come from the address of a peer that we want to hear (all agents of this machine share one), so a full
+list closes an old connection and not the newest: an honest one needs milliseconds to prove its key. The one that
+is closed is the oldest of the host that has most of them.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ class Door(Generic[Guest]):
         return late
 
     def next_timeout(self) -> float:
-        """When somebody will be overdue."""
+        """When the next connection will be overdue."""
         return min((since + self._wait_seconds for _, since in self._waiting.values()), default=math.inf)
 
 

@@ -65,7 +65,7 @@ _recipient = lru_cache(maxsize=4096)(PeerId)
 
 @dataclass(slots=True)  # not frozen, which takes three times as long to make: a relay makes one per message
 class Header:
-    """What everybody on the way can read."""
+    """The part of an envelope that every carrier can read."""
 
     to: PeerId
     kid: bytes

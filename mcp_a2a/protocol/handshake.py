@@ -8,9 +8,9 @@
 Each nonce is the public half of a fresh X25519 key, and each proof a signature over a label and everything that both
 sides have said so far (the transcript). The label keeps a proof from meaning anything else, the nonces from being used
 twice, and the listener's key inside it from being shown to another listener. What the two
-X25519 keys agree on protects every frame behind the welcome (`link_keys`): whoever passes the handshake on knows
-neither, and cannot say a word of its own. A relay is also shown which networks the dialler is a member of; another node
-never is.
+X25519 keys agree on protects every frame behind the welcome (`link_keys`): a peer that passes the handshake on knows
+neither, and cannot send a frame of its own. A relay is also shown which networks the dialler is a member of; another
+node never is.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ _ROLE_ERRORS = {
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What a dialler wants to find: without a `peer`, whoever answers. A listener is only of a `role`."""
+    """The listener that a dialler expects: of this `role`, and with this key; without a `peer`, with any key."""
 
     peer: PeerId | None = None
     role: Role = Role.NODE
@@ -102,7 +102,7 @@ class Target:
     """Shown to a relay."""
 
 
-ANYBODY = Target()
+ANY_PEER = Target()
 
 
 class Handshake:
@@ -114,7 +114,7 @@ class Handshake:
         identity: Identity,
         bundle: KeyBundle,
         secret: bytes,
-        target: Target = ANYBODY,
+        target: Target = ANY_PEER,
     ) -> None:
         if len(secret) != NONCE_SIZE:
             raise LocalProtocolError(f"A handshake needs a secret of {NONCE_SIZE} bytes.")

@@ -1,9 +1,8 @@
 """Telling a silent peer from a dead one.
 
-After 20 s in which nothing was heard a ping goes out, after 45 s the peer is taken for gone. The
-first ping goes out at once, so that the round trip is known early. Who waits for an answer may ask
-sooner (`suspect`): a peer that then says nothing at all for some seconds is gone. Nobody who has
-nothing to wait for pays for that.
+After 20 s without a frame a ping goes out, after 45 s the peer is taken for gone. The first ping goes out at once, so
+that the round trip is known early. A caller that waits for an answer may ask sooner (`suspect`): a peer that is then
+silent for some seconds is gone. A link on which no caller waits pays nothing for that.
 """
 
 from __future__ import annotations
@@ -46,9 +45,10 @@ class Heartbeat:
         self._gone_at = None
 
     def suspect(self, now: float, seconds: float = PROBE_SECONDS) -> bool:
-        """Somebody waits for this peer: it has so long for a sign of life. Whether to ask it for one.
+        """Give the peer `seconds` for a sign of life, for a caller that waits for it.
 
-        Not if it was just heard, unless there is reason to give it less time than that.
+        Returns:
+            True if a ping should be sent. False if the peer was just heard, or must answer sooner than that already.
         """
         just_heard = seconds >= QUIET_SECONDS and now < self._heard_at + QUIET_SECONDS
         if just_heard or (self._gone_at is not None and self._gone_at <= now + seconds):

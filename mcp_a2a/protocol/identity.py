@@ -23,7 +23,7 @@ class Identity:
     __slots__ = ("_key", "peer_id")
 
     peer_id: PeerId
-    """The public half: who we are to everybody."""
+    """The public half: the identity as all others see it."""
 
     def __init__(self, seed: bytes) -> None:
         self._key = SigningKey(seed)

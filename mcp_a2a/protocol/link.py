@@ -1,14 +1,14 @@
-"""One link between two peers, without the wire: what may be said when, and what it means.
+"""One link between two peers, without the wire: the frames that are allowed in each phase, and their meaning.
 
 After the handshake (`handshake`) both sides may submit envelopes at any time, and owe one answer to
 each that they receive. Pings keep silence from looking like death, a newer key bundle may be
-announced, and whoever ends the link says bye. To a relay that we dialled we can also make requests
+announced, and the side that ends the link sends a bye. To a relay that we dialled we can also make requests
 (`request`); the relay's own side is another machine, because it keeps others' mail.
 
 The five verbs: `receive_frame_untrusted`; `submit`, `answer`, `request`, `announce` and `say_goodbye`;
 `handle_timeout` with `next_timeout`; `frames_to_send`; `events_received`. Times are seconds of any
 clock that only rises. Envelopes are carried unopened; receipts are neither made nor checked here.
-What is said is `control`, what happened is `link_events`, what proves each frame `link_keys`.
+The frames are in `control`, the events in `link_events`, and the MAC that proves each frame in `link_keys`.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ from mcp_a2a.protocol.control import (
 )
 from mcp_a2a.protocol.envelope import Envelope, id_of
 from mcp_a2a.protocol.frames import decode_untrusted, encode
-from mcp_a2a.protocol.handshake import ANYBODY, Established, Handshake, Side, Target, Waiting
+from mcp_a2a.protocol.handshake import ANY_PEER, Established, Handshake, Side, Target, Waiting
 from mcp_a2a.protocol.handshake import Failed as HandshakeFailed
 from mcp_a2a.protocol.heartbeat import Allowance, Heartbeat
 from mcp_a2a.protocol.identity import Identity
@@ -84,7 +84,7 @@ class LinkSession:
     """
 
     def __init__(
-        self, side: Side, identity: Identity, bundle: KeyBundle, secret: bytes, now: float, target: Target = ANYBODY
+        self, side: Side, identity: Identity, bundle: KeyBundle, secret: bytes, now: float, target: Target = ANY_PEER
     ) -> None:
         self._state = State.OPENING
         self._handshake = Handshake(side, identity, bundle, secret, target)
@@ -226,7 +226,7 @@ class LinkSession:
             self._send(Bye(code))  # without the keys a listener that has welcomed us could not tell whose word it is
 
     def probe(self, now: float, seconds: float) -> None:
-        """Somebody waits for an answer of this peer: a link on which it says nothing for so long is closed."""
+        """Close the link if the peer sends no frame within `seconds`; for a caller that waits for an answer."""
         if self._state is State.OPEN and self.wants_frames and self._heartbeat.suspect(now, seconds):
             self._send(Ping(self._heartbeat.ping(now)))
 

@@ -1,4 +1,4 @@
-"""What a link session reports to whoever drives it, in the order it happened."""
+"""The events of a link session, reported to its driver in the order in which they happened."""
 
 from __future__ import annotations
 

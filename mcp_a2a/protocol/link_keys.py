@@ -1,12 +1,12 @@
-"""What protects the frames of a link after its handshake: a key per direction, and a counted MAC on every frame.
+"""The protection of a link's frames after its handshake: a key per direction, and a counted MAC on every frame.
 
     shared     X25519 of the two ephemeral keys, whose public halves are the nonces of challenge and hello
     keys       HKDF-SHA256(shared, label || SHA-256(transcript)): 32 bytes for the frames of each, the dialler first
     on a wire  frame || MAC(key of the direction, number of the frame in that direction, frame)
 
-The frame itself stays readable: what is secret in it is sealed in an envelope. A frame that was changed, made by
+The frame itself stays readable: its secret parts are sealed in an envelope. A frame that was changed, made by
 another, sent twice, left out, moved, sent back or taken from another link has a wrong MAC. The number does not travel;
-both sides count. Whoever is on the path can delay and cut, and nothing else.
+both sides count. A carrier on the path can delay and cut, and nothing else.
 """
 
 from __future__ import annotations

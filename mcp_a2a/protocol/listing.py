@@ -4,7 +4,7 @@
     header  "A2L" 0x01 | network 32 | peer 32 | seq u64 | expires u64 | revision u64 | flags u8
     inner   u32 length | advert text | zeros up to a bucket
 
-A relay learns who is a member of what, when somebody changes something, and a size from a list. It can keep a
+A relay learns which peer is a member of which network, the time of each change, and a size from a list. It can keep a
 listing back; it cannot make one, nor pass an old one off as new, because the advert inside is signed and numbered.
 A listing whose body is the member's signature over label and header withdraws the member.
 """
@@ -50,7 +50,7 @@ class Listing:
     expires: int
     sealed: bytes
     revision: int = 0
-    """The relay's count of changes; not signed by anybody."""
+    """The relay's count of changes; unsigned."""
     online: bool = False
     """Whether the relay says that the member is connected."""
 
@@ -71,7 +71,7 @@ class Listing:
 
     @classmethod
     def withdrawal(cls, identity: Identity, network: PeerId, seq: int, expires: int) -> Self:
-        """Takes our entry out. Only we can: a relay that says so of somebody would shut a member out."""
+        """A signed listing that withdraws our entry. Without the signature a relay could shut a member out."""
         draft = cls(network, identity.peer_id, seq, expires, b"")
         return replace(draft, sealed=identity.sign(_LEFT_LABEL, draft._header()))
 

@@ -106,7 +106,7 @@ class Message:
         """Whether it was finally answered, expired or refused."""
 
     def is_the_same(self, depositor: bytes, envelope: bytes) -> bool:
-        """Whether this depositor brings it again. An id alone says nothing: whoever saw one can use it."""
+        """True if the same depositor brings the same envelope again. An equal id proves nothing: ids are readable."""
         if self.is_absent:
             return self.depositor == depositor and self._digest == hash(envelope)
         return self.depositor == depositor and self.envelope == envelope
@@ -207,7 +207,7 @@ class Mailbox:
 
     @property
     def takes_more(self) -> bool:
-        """Whether a message that comes in now may stay in memory: somebody is there, and nothing is before it."""
+        """True if a new message may stay in memory: the recipient is connected, and no message on disk is before it."""
         in_memory = self._in_memory - len(self.absent)
         return self.wire is not None and self.count == self._in_memory and in_memory < MAX_WAITING
 
@@ -244,7 +244,11 @@ class Mailbox:
             del self.messages[message.envelope_id]
 
     def unload(self) -> list[Message]:
-        """Nobody is there: keep only what is not on disk, and return everything that was in memory."""
+        """Keep in memory only the messages that are not on disk, because the recipient has left.
+
+        Returns:
+            All messages that were in memory.
+        """
         had = list(self.messages.values())
         self.wire = self.loading = None
         self.waiting.clear()

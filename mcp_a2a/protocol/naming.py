@@ -1,6 +1,6 @@
-"""Names that agents give themselves: what of them is shown, and which of them look alike.
+"""Names that agents give themselves: the form in which they are shown, and the names that look alike.
 
-A name is a label that anybody can choose, so it is kept too short and too plain to be an instruction, and two names
+A name is a label of its owner's choice, so it is kept too short and too plain to be an instruction, and two names
 that a person cannot tell apart are never taken for two. Look-alikes are compared by their skeleton (Unicode Technical
 Standard 39, section 4), which covers letters of other scripts, full width and styled letters, capitals, and the
 separators, for which one stands.
@@ -65,9 +65,9 @@ def short_key(did: str) -> str:
 
 
 def key_beginning(asked: str) -> str:
-    """How the did begins that is meant by a whole one or by its `short_key`; empty where no key is meant.
+    """The beginning of a did that this text means: a whole did, or its `short_key`; empty if it means no key.
 
-    A name that looks like a key is none: whoever takes one is called by its key.
+    A name that looks like a key means a key: an agent with such a name is called by its key.
     """
     found = _KEY_BEGINNING.fullmatch(asked.strip())
     return f"did:key:{found[1]}" if found else ""

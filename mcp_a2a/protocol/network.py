@@ -58,7 +58,7 @@ class Network:
         return MembershipProof(self.id, self._member.sign(_PROOF_LABEL, nonce + listener.key + dialler.key))
 
     def vouch(self, member: PeerId, to: PeerId) -> bytes:
-        """That `member` knows the secret, for `to` alone; tells nobody else which network is meant."""
+        """Proof for `to` alone that `member` knows the secret; other readers learn nothing about the network."""
         return crypto.mac(self._voucher_key, member.key + to.key)
 
     def is_vouched(self, member: PeerId, to: PeerId, voucher: bytes) -> bool:
@@ -88,7 +88,7 @@ def invitation_id(token: bytes) -> bytes:
 
 
 def seal_invitation(network: Network, token: bytes, nonce: bytes) -> bytes:
-    """The network's secret, for whoever holds the ticket. `nonce` is 24 fresh random bytes."""
+    """The network's secret, sealed for the holder of the ticket. `nonce` is 24 fresh random bytes."""
     key = crypto.derive(token, _INVITATION_LABEL)
     return crypto.lock(key, nonce, network.secret, invitation_id(token))
 

@@ -119,7 +119,7 @@ def by_source(listed: Sequence[str]) -> tuple[str, ...]:
 
 
 def without_pins(text: str) -> str:
-    """URLs of relays without the keys that pin them: nobody compares those by eye."""
+    """URLs of relays without the keys that pin them, which no person compares by eye."""
     return _PIN.sub("", text)
 
 

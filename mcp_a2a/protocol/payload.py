@@ -112,7 +112,7 @@ class UpdateBody(_Body):
     chunks: tuple[ArtifactChunk, ...] = Field(default=(), max_length=MAX_CHUNKS)
     """How the artifacts have grown. Those in `artifacts` are whole, and come behind that."""
     streamed: int = Field(default=0, ge=0, le=MAX_STREAMED, strict=True)
-    """How many chunks there are in this attempt with these: whoever misses some waits for them."""
+    """Number of chunks of this attempt, these included: a receiver that misses some waits for them."""
     whole: int | None = Field(default=None, ge=0, le=MAX_STREAMED, strict=True)
     """Where `artifacts` are all there are: how many chunks of this attempt they hold. Later ones follow on these,
     however many the recipient knows: a journal may have gone back in time, its own or the sender's."""

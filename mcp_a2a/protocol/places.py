@@ -1,4 +1,4 @@
-"""Addresses that are no place for an agent or a relay, whoever names them."""
+"""Addresses at which no agent and no relay may be reached, whatever their source."""
 
 from __future__ import annotations
 

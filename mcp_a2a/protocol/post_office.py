@@ -447,7 +447,7 @@ class PostOffice:
                 self._roster.tell(again.depositor, encode(Stored(again.envelope_id) if is_the_same else refused))
 
     def _shelve(self, key: bytes, mailbox: Mailbox) -> None:
-        """Nobody is there to receive."""
+        """Move the mail of a recipient that has left out of memory."""
         for message in mailbox.unload():
             if message.place is Place.DISK:
                 self.books.unloaded(message)

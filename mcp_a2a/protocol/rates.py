@@ -1,4 +1,4 @@
-"""How often somebody may do something: token buckets, one per key, without a clock."""
+"""Rate limits: token buckets, one per key, without a clock."""
 
 # ruff: noqa: SLF001  `take_all` looks into several buckets at once
 

@@ -1,10 +1,10 @@
-"""What a recipient signs about a message: that it is stored (a receipt), or what was decided instead (a verdict).
+"""The recipient's signature about a message: that it is stored (a receipt), or what was decided instead (a verdict).
 
     postmark   envelope id 16 | SHA-256(label || sender's key 32 || SHA-256(envelope) 32 || message id)
     receipt    signature over label || 1 to 256 postmarks
     verdict    signature over label || postmark || code
 
-The id of an envelope is readable and may be used again by whoever carries it, so a signature over ids alone says
+The id of an envelope is readable and any carrier may use it again, so a signature over ids alone says
 nothing about the message that its sender meant. A postmark covers the sender, the message inside and every byte of the
 envelope, and only the sender and the recipient can compute it. The sender keeps it until the message is settled.
 A receipt spells its postmarks out: an unknown one among them does not spoil the others.

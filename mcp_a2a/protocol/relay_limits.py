@@ -93,7 +93,7 @@ class RelayLimits:
     """Not of this machine itself."""
     agent_connections: int = 5
     max_half_open: int = 256
-    """Connections that have not proven a key yet. More than a node allows: after an outage everybody comes at once."""
+    """Connections that have not proven a key yet. More than a node allows: after an outage all clients come at once."""
     failures: Rate = FAILURES
     """Connections of one host that end without having proven a key. Not of this machine itself."""
 

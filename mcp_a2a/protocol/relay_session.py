@@ -209,7 +209,7 @@ class RelaySession:
             self._desk.left(self, now)
 
     def spend_excess(self, now: float) -> None:
-        """It was refused for its rate once more. Whoever goes on and on is read more slowly."""
+        """Count a deposit that was refused for its rate; a session with too many of them is read more slowly."""
         if now - self._excess_at >= CONTROL_WINDOW_SECONDS:
             self._excess, self._excess_at = 0, now
         self._excess += 1
@@ -219,7 +219,7 @@ class RelaySession:
     # --- time -------------------------------------------------------------------------------------
 
     def handle_timeout(self, now: float) -> None:
-        """Ask whoever was silent for long, and give up whoever is dead."""
+        """Ping a silent session, and close one that is dead."""
         match self.phase:
             case Phase.OPEN:
                 if now - self.heard_at >= REST_SECONDS and self._keys is not None:

@@ -1,9 +1,9 @@
-"""Where a relay is, and which key must answer there.
+"""The URL of a relay, and the key that must answer there.
 
     ws://host:6060/#did:key:z6Mk…        wss://relay.example/team/#did:key:z6Mk…&admit=SECRET
 
 The secret admits a network (`admission_secret`). It is in no canonical spelling, and so in no ticket and no log.
-The fragment pins the relay's key: whoever answers must prove it in the handshake. Without one the URL is taken only
+The fragment pins the relay's key: the listener must prove it in the handshake. Without one the URL is taken only
 for a relay on this machine.
 """
 

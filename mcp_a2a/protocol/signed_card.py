@@ -1,7 +1,7 @@
 """Agent cards signed by the agent's own key (A2A 8.4): a JWS with EdDSA over the canonical card without its signatures.
 
-The key is named as a did:key, so nothing need be fetched to verify it; whether it is the right one is for whoever has
-met it before to say.
+The key is named as a did:key, so nothing need be fetched to verify it; only a reader that has met the agent before can
+tell whether it is the right one.
 
 Two readers see two cards: one who keeps all that is in it (the keys of 0.3, extensions of ours), and one who keeps what
 the specification knows, as a reader with protobuf types does, and who passes a card on through such types. Each finds a
@@ -68,10 +68,10 @@ def sign_card(card: Fields, identity: Identity) -> Fields:
 
 
 def verify_card(card: Fields) -> Signed:
-    """Who has signed a card, as far as we can tell: signatures of other kinds of key are not verified.
+    """The verified signers of a card. Signatures of other kinds of key are left unverified.
 
     Raises:
-        CardError: it claims the key of somebody who has not signed it so.
+        CardError: the card claims a key that has not signed it so.
     """
     listed = card.get("signatures")
     signatures = listed if isinstance(listed, list) else []

@@ -1,4 +1,4 @@
-r"""Text that a peer wrote, made harmless to look at; what it says is still nobody's instruction.
+r"""Text that a peer wrote, made harmless to look at; its words are still no instruction.
 
 Removed: control characters except newline and tab, terminal escape sequences, marks that reorder
 text, and every character that cannot be seen (zero-width, fillers, blank braille, variation

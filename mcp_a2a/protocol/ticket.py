@@ -3,8 +3,8 @@
     a2a1 + base32( version 1 | flags | network name | key | owner | inviter | relays | addresses | expiry | checksum )
 
 Lowercase, no padding, nothing that a chat program turns into something else. Lengths stand before what they measure.
-The checksum finds a letter that was lost or changed on the way; it is no signature: whoever can write a ticket's
-secret is a member.
+The checksum finds a letter that was lost or changed on the way; it is no signature: any holder of the secret can write
+a ticket, because knowing the secret is membership.
 """
 
 from __future__ import annotations
@@ -78,10 +78,10 @@ class Ticket:
 
     @classmethod
     def parse_untrusted(cls, text: str) -> Self:
-        """The ticket that somebody sent.
+        """The ticket in a text from outside.
 
         Raises:
-            TicketError: it is none, or damaged, or of a newer version.
+            TicketError: the text is no ticket, or damaged, or of a newer version.
         """
         line = "".join(text.split()).lower()
         if _LATER.match(line):

@@ -17,11 +17,11 @@ class Mark(Enum):
     FACT = auto()
     """Ours, or checked here: shown as it is."""
     NAME = auto()
-    """What somebody calls itself: shown as `protocol.naming` shows names."""
+    """A name that its bearer chose: shown as `protocol.naming` shows names."""
     WHO = auto()
     """Who an agent is: a did:key, `caller:NAME`, or a URL, which is shown without its path."""
     TOKEN = auto()
-    """An id that somebody else may have chosen: shown as it is where it can hold no word, else fenced."""
+    """An id that a stranger may have chosen: shown as it is where it can hold no word, else fenced."""
     WORDS = auto()
     """What a peer wrote: fenced."""
     ASKED = auto()

@@ -80,7 +80,7 @@ def is_web(text: str) -> bool:
 
 
 def spelled(url: str) -> str:
-    """The URL as everybody here writes it: what means the same looks the same."""
+    """The canonical spelling of a URL: equal places have equal spellings."""
     try:
         parts = urlsplit(url.strip())
         port = parts.port

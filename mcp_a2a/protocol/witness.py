@@ -27,7 +27,7 @@ class Testimony:
 
     start: float
     counts: bool
-    """Whether the peer is somebody we know, on another machine."""
+    """True if the peer is a known one, on another machine."""
 
 
 class Witnesses:

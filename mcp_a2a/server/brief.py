@@ -104,7 +104,7 @@ class TaskLines(View):
 def brief_task(view: TaskView, offset: int = 0, *, told: bool = False) -> TaskAnswer:
     """The task with at most a page of its text, which begins at `offset`, and how to read on. Files are listed.
 
-    `told`: whoever reads it has just written what was asked.
+    `told`: the reader has just written the request itself.
     """
     text, end = view.text or "", fitting(view.text or "")
     is_cut = len(text) > end

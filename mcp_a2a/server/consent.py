@@ -165,8 +165,8 @@ async def tried(ctx: Call, sending: Awaitable[TaskView], text: str, data: dict[s
     """The task that was sent, or the question that comes first.
 
     Raises:
-        ConsentNeededError: there is nobody to ask; the message has the command for the person.
-        McpA2AError: what the node raised.
+        ConsentNeededError: no person can be asked here; the message has the command for the person.
+        McpA2AError: the error that the node raised.
     """
     try:
         return await sending

@@ -60,10 +60,10 @@ class ContactDecision(View):
 
 
 async def find_contact(agent: WaitingAgent, ctx: Call) -> Contact:
-    """The stranger who waits under this name or key, else any known agent; without one, who has waited longest.
+    """The waiting stranger of this name or key, else any known agent; without a name, the one that has waited longest.
 
     Raises:
-        NothingWaitsError: nobody was named, and nobody waits.
+        NothingWaitsError: no agent was named, and none waits.
         AmbiguousNameError, PeerNotFoundError, AliasAlikeError: as the node raises it.
     """
     known = await node_of(ctx).call(PeersRequest())
@@ -93,7 +93,7 @@ def _meant(agent: str, requests: Sequence[ContactView]) -> list[ContactView]:
 async def ask_person(
     contact: Annotated[Contact, Resolve(find_contact)], ctx: Call
 ) -> Elicit[Acceptance] | Reply | None:
-    """The question, unless there is nothing to decide or nobody to ask."""
+    """The question, unless there is nothing to decide or no person to ask."""
     if contact.trust != "stranger" or not contact.askable:
         return None
     return await ask(

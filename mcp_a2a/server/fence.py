@@ -1,8 +1,8 @@
-"""Peer text as a model gets to see it: cleaned, between two boundaries that nobody could have guessed, and labelled.
+"""Peer text as a model gets to see it: cleaned, between two boundaries that cannot be guessed, and labelled.
 
 A boundary is a tag that carries a fresh nonce, one for each result. Text written before the fence was made cannot
 contain it, so whatever it imitates (an earlier boundary, a closing tag, a role marker, a tool result) stays inside.
-Who speaks is said beside the fence, or in its tag where it stands alone.
+The speaker is named beside the fence, or in its tag where it stands alone.
 
 A nonce is 8 letters, which models read as few tokens: one of 2 * 10^11. It is drawn after the text was written and
 stands in one result, so that there is nothing to search: the most text that a result may hold has room for 1,700
@@ -55,7 +55,7 @@ def short_who(did: str) -> str:
 
 
 def plain(name: str) -> str:
-    """A name that somebody chose, in quotes: letters and digits, too short to be an instruction."""
+    """A name that its bearer chose, in quotes: letters and digits, too short to be an instruction."""
     return f'"{shown_name(name)}"'
 
 

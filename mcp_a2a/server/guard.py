@@ -273,7 +273,7 @@ def _is_proxys(header: str) -> bool:
 
 
 def _is_passed_on(scope: Scope) -> bool:
-    # HTTP/1.0 is what a proxy speaks to its upstream where nobody told it otherwise; no MCP client does.
+    # HTTP/1.0 is the default of some proxies towards their upstream; no MCP client speaks it.
     old = scope.get("http_version", "1.1") not in ("1.1", "2")
     return old or is_passed_on(key.decode("latin-1") for key, _ in scope["headers"])
 

@@ -45,7 +45,7 @@ def for_programs(view: BaseModel) -> Fields:
 
 
 def for_terminals(view: BaseModel) -> Fields:
-    """A view whole, and fenced as for a model: what is on a terminal is read as it stands, by whoever drives it."""
+    """A view whole, and fenced as for a model: a model that drives the terminal reads it as it stands."""
     return _fenced(view, _Result(Fence(), whole_keys=True, brief=False), NOTICE)
 
 

@@ -68,7 +68,7 @@ class LineReader:
 
 
 class TextWriter:
-    """Text to a file descriptor that does not block. `gone` is called when nobody reads it any more.
+    """Text to a file descriptor that does not block. `gone` is called when it has no reader any more.
 
     `unsent` goes before all else: what another has written there and the reader has not taken.
     """
@@ -183,7 +183,7 @@ def text_of(item: SessionMessage) -> str:
 
 @asynccontextmanager
 async def open_stdio(gone: Callable[[], None], front: Handover[object] | None = None) -> AsyncIterator[Streams]:
-    """MCP messages over stdin and stdout, which nobody else can touch meanwhile; behind a front, from where it stands.
+    """MCP messages over stdin and stdout, kept from all other code meanwhile; behind a front, from where it stands.
 
     `gone` is called when the client no longer reads. A terminal gets the SDK's streams, with `TypedLines` to read; a
     system without pollable pipes also the SDK's thread that reads.

@@ -1,10 +1,11 @@
 """Keeps connections that ask nothing from those that do: opening one takes no token.
 
-uvicorn counts all connections, and waits for the first request of each for ever. Here whoever sends no whole header
-in time is shown out, and so is who has been silent longest where too many are: an honest client needs milliseconds.
+uvicorn counts all connections, and waits for the first request of each for ever. Here a connection without a whole
+header in time is closed, and so is the one that has been silent longest where too many are open: an honest client needs
+milliseconds.
 
-Programs of this user are not held to the limits of a host: they share one address, and so does a proxy's crowd. Those
-of other users of this machine are one host, where the kernel says whose a connection is.
+Programs of this user are not held to the limits of a host: they share one address, as do all clients of a proxy. Those
+of other users of this machine are one host, where the kernel names the user of a connection.
 """
 
 from __future__ import annotations

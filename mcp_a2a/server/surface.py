@@ -1,4 +1,4 @@
-"""The MCP server, whoever carries its messages."""
+"""The MCP server, for every transport of its messages."""
 
 from __future__ import annotations
 
@@ -171,7 +171,7 @@ def own_tools() -> Mapping[str, Tool]:
 
 @cache
 def listing() -> tuple[ListedTool, ...]:
-    """Our tools as `tools/list` shows them: made once, from nothing that anybody could say."""
+    """Our tools as `tools/list` shows them: made once, and independent of any input."""
     return tuple(
         ListedTool(
             name=tool.name,

@@ -135,15 +135,18 @@ def new_in(peer: str, blob_id: str, task: str, pieces: int, now: float) -> BlobR
 
 
 def forget_blobs(connection: sqlite3.Connection, now: float, unclaimed_seconds: float) -> list[BlobRow]:
-    """Drop the files that nobody will ask for any more, and return which.
+    """Drop the files that no task refers to any more.
 
     | file | is kept |
     |---|---|
     | of a task that we do not have | as long as its message may still come (ours: a moment) |
     | of a task that is open, or has messages on their way | always |
     | of a task that failed, or was canceled or rejected | a minute |
-    | a result, for whoever asked for it here; of a task with the web, any file | as long as the task |
+    | a result of a task that was sent from here; of a task with the web, any file | as long as the task |
     | any other | a day after the task |
+
+    Returns:
+        The files that were dropped.
     """
     rows = connection.execute(
         f"""
@@ -181,7 +184,7 @@ def make_room(connection: sqlite3.Connection, wanted: Wanted, *, for_result: boo
     """Drop files of finished tasks until so much is free, or nothing is left to drop; returns which.
 
     Those first that were saved elsewhere, then what was sent to us, then results; of each the oldest. Only a result
-    takes the place of a result: a file that nobody here has asked for pushes out none of those.
+    takes the place of a result: a file that was sent unasked pushes out none of those.
     """
     rows = connection.execute(
         f"SELECT {', '.join(f'blobs.{name}' for name in _COLUMNS.split(', '))} FROM blobs"  # noqa: S608

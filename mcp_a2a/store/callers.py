@@ -1,8 +1,8 @@
-"""Who may talk A2A to an identity besides its owner: a folder with a file per name.
+"""Clients that may talk A2A to an identity besides its owner: a folder with a file per name.
 
 A file holds the hash of a token, and below it a line for each agent that the caller was given: a key, a URL, or `self`.
 One without any such line is of an earlier version, and gives our own agent. A token is shown once, when it is given
-out; only its hash is kept, so a copy of the folder lets nobody in.
+out; only its hash is kept, so a copy of the folder opens nothing.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ FOLDER = "callers"
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,47}")
 TOKEN_BYTES = 32
 OWNER = "owner"
-"""Nobody else may be called that."""
+"""A reserved name: no caller may take it."""
 
 
 @dataclass(frozen=True)

@@ -267,7 +267,7 @@ class Database:
         return IDLE_SECONDS if self._uncheckpointed else None
 
     def _checkpoint(self) -> None:
-        """Move the log into the database while nobody waits, rather than inside somebody's commit."""
+        """Move the log into the database while no transaction waits, rather than inside a commit."""
         self._uncheckpointed = False
         try:
             mode, self._checkpoints = self._checkpoints, "PASSIVE"

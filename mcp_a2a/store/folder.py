@@ -17,7 +17,7 @@ def open_folder(folder: Path) -> Path:
     """Create a private folder and the missing ones above it, or check that it is one.
 
     Raises:
-        HomeUnusableError: it cannot be made or used, is not a folder, or belongs to somebody else.
+        HomeUnusableError: it cannot be made or used, is not a folder, or belongs to another user.
     """
     try:
         for missing in reversed([place for place in (folder, *folder.parents) if not place.exists()]):

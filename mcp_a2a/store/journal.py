@@ -123,7 +123,7 @@ class PeerRow:
 
 
 def all_peers(connection: sqlite3.Connection) -> list[PeerRow]:
-    """Everybody known by key."""
+    """All agents known by key."""
     rows = connection.execute("SELECT did, name, trust, advert, addresses, last_seen, paired FROM peers").fetchall()
     return [PeerRow(did, name, trust, advert, tuple(json.loads(addresses)), seen, paired)
             for did, name, trust, advert, addresses, seen, paired in rows]  # fmt: skip

@@ -12,7 +12,7 @@ _WAITING = f"direction = 'received' AND {OPEN} AND state IN ('TASK_STATE_SUBMITT
 
 
 def waiting_tasks(connection: sqlite3.Connection, now: float, limit: int) -> list[Task]:
-    """Received tasks that nobody works on, oldest first."""
+    """Received tasks that no worker holds, oldest first."""
     rows = connection.execute(
         f"{SELECT_TASK} WHERE {_WAITING} AND (lease_until IS NULL OR lease_until <= ?) ORDER BY created LIMIT ?",
         (now, limit),
@@ -29,7 +29,7 @@ def next_lease_end(connection: sqlite3.Connection) -> float | None:
 
 
 def leased_tasks(connection: sqlite3.Connection) -> list[Task]:
-    """Received tasks that somebody was to work on, also if the time for it is over."""
+    """Received tasks that a worker holds or held, also if the lease has expired."""
     rows = connection.execute(f"{SELECT_TASK} WHERE lease_until IS NOT NULL AND {_WAITING}").fetchall()
     return read_tasks(connection, rows)
 
@@ -44,7 +44,7 @@ def highest_hop(connection: sqlite3.Connection, holder: str, now: float) -> int:
 
 
 def count_waiting(connection: sqlite3.Connection, now: float) -> int:
-    """How many received tasks wait for somebody to work on them."""
+    """The number of received tasks that no worker holds."""
     row = connection.execute(
         f"SELECT COUNT(*) FROM tasks WHERE {_WAITING} AND (lease_until IS NULL OR lease_until <= ?)",  # noqa: S608
         (now,),
@@ -53,7 +53,7 @@ def count_waiting(connection: sqlite3.Connection, now: float) -> int:
 
 
 def shift_leases(connection: sqlite3.Connection, seconds: float) -> None:
-    """The wall clock was set by so much: whoever works on a task has as long as before."""
+    """Move all lease deadlines by a step of the wall clock: each holder keeps the time that it had left."""
     connection.execute(
         f"UPDATE tasks SET lease_until=lease_until+? WHERE direction='received' AND {OPEN}"  # noqa: S608
         " AND lease_until IS NOT NULL",

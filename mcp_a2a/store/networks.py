@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class MemberRow:
-    """Somebody else in a network of ours."""
+    """Another member of a network of ours."""
 
     network: str
     did: str
@@ -25,13 +25,13 @@ def drop_network(connection: sqlite3.Connection, network: str) -> None:
 
 
 def all_members(connection: sqlite3.Connection) -> list[MemberRow]:
-    """Everybody who has shown to be a member of a network of ours."""
+    """All proven members of our networks."""
     rows = connection.execute("SELECT network, did, relay, expires, seq FROM members").fetchall()
     return [MemberRow(*row) for row in rows]
 
 
 def save_member(connection: sqlite3.Connection, row: MemberRow) -> None:
-    """Somebody is a member. What a relay lists outlasts what it is not asked about."""
+    """Store a member. An entry that a relay lists keeps its relay when a later proof names none."""
     connection.execute(
         "INSERT INTO members(network, did, relay, expires, seq) VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE"
         " SET relay=coalesce(excluded.relay, relay), expires=max(expires, excluded.expires),"
@@ -41,7 +41,7 @@ def save_member(connection: sqlite3.Connection, row: MemberRow) -> None:
 
 
 def drop_member(connection: sqlite3.Connection, network: str, did: str) -> None:
-    """Somebody has left."""
+    """Remove a member that has left."""
     connection.execute("DELETE FROM members WHERE network=? AND did=?", (network, did))
 
 

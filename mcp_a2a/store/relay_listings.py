@@ -95,7 +95,7 @@ def listings(connection: sqlite3.Connection, network: PeerId, since: int, max_by
     """What changed after a revision, oldest change first; one at least, where there is one."""
     rows = connection.execute(
         "SELECT peer, seq, expires, sealed, revision FROM listings WHERE network=? AND revision>?"
-        " AND sealed<>x'' ORDER BY revision",  # an earlier version had withdrawals that nobody had signed
+        " AND sealed<>x'' ORDER BY revision",  # an earlier version had unsigned withdrawals
         (network.key, since),
     )
     found: list[Listing] = []

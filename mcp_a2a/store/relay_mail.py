@@ -135,7 +135,7 @@ def expired(connection: sqlite3.Connection, now: float, limit: int) -> list[Expi
 
 
 def stored_among(connection: sqlite3.Connection, depositor: bytes, envelopes: Sequence[bytes]) -> frozenset[bytes]:
-    """Which of these are stored for somebody."""
+    """The ids among these that are stored for a recipient."""
     marks = ",".join("?" * len(envelopes))
     rows = connection.execute(
         f"SELECT envelope_id FROM messages WHERE envelope_id IN ({marks}) AND depositor=?",  # noqa: S608  only ?
@@ -197,7 +197,7 @@ def mark_sent(connection: sqlite3.Connection, numbers: Sequence[int]) -> None:
 
 
 def forget_answers(connection: sqlite3.Connection, now: float) -> None:
-    """Answers that nobody fetched in time."""
+    """Drop the answers that their depositors did not fetch in time."""
     _forget_answers(connection, "expires<=?", now)
 
 
@@ -205,7 +205,7 @@ def forget_answers(connection: sqlite3.Connection, now: float) -> None:
 
 
 def keys(connection: sqlite3.Connection) -> list[bytes]:
-    """Everybody who has a mailbox."""
+    """The keys that have a mailbox."""
     return [row[0] for row in connection.execute("SELECT key FROM keys")]
 
 
@@ -232,7 +232,7 @@ def seen(connection: sqlite3.Connection, keys: Sequence[bytes], now: float) -> N
 
 
 def forget_unseen(connection: sqlite3.Connection, before: float) -> list[bytes]:
-    """Forget keys that nobody used for long and that have no mail."""
+    """Forget keys that were unused for long and have no mail."""
     rows = connection.execute(
         "DELETE FROM keys WHERE seen<? AND NOT EXISTS (SELECT 1 FROM messages WHERE recipient=key) RETURNING key",
         (before,),

@@ -9,7 +9,7 @@ from mcp_a2a.store.opening import Schema
 MIB = 1024 * 1024
 
 LOG_PAGES = 200
-"""A short log: its checkpoints are many and small, and hold nobody up for long. Mail under load is never quiet."""
+"""A short log: its checkpoints are many and small, and each delays mail but briefly. Mail under load is never quiet."""
 
 MIGRATIONS: tuple[str, ...] = (
     """
@@ -20,7 +20,7 @@ MIGRATIONS: tuple[str, ...] = (
       value INTEGER NOT NULL
     ) WITHOUT ROWID;
 
-    -- Everybody who proved a key, which makes a mailbox.
+    -- Every key that was proven, which makes a mailbox.
     CREATE TABLE keys(
       key    BLOB PRIMARY KEY,
       seq    INTEGER NOT NULL,                -- of the bundle

@@ -58,7 +58,7 @@ MIGRATIONS: tuple[str, ...] = (
       value TEXT NOT NULL
     ) WITHOUT ROWID;
 
-    -- Everybody we know by key. `trust` is what a person decided: trusted, blocked or stranger.
+    -- Every agent known by key. `trust` is what a person decided: trusted, blocked or stranger.
     CREATE TABLE peers(
       did       TEXT PRIMARY KEY,
       name      TEXT NOT NULL,
@@ -150,7 +150,7 @@ MIGRATIONS: tuple[str, ...] = (
     ) WITHOUT ROWID;
     """,
     """
-    -- A task belongs to whoever asked for it: the owner of this node (empty), or a client of its A2A server.
+    -- The client that asked for the task: the owner of this node (empty), or a client of its A2A server.
     ALTER TABLE tasks ADD COLUMN caller TEXT NOT NULL DEFAULT '';
     -- Id of the payload that opened it, where that is not the id of its first message.
     ALTER TABLE tasks ADD COLUMN opening TEXT NOT NULL DEFAULT '';
@@ -299,7 +299,7 @@ MIGRATIONS: tuple[str, ...] = (
     CREATE INDEX tasks_by_context ON tasks(context_id);
     """,
     """
-    -- What an agent called itself when a person trusted it: under a name that it takes later it is like anybody else.
+    -- The name of an agent at the time a person trusted it: under a later name it is an agent like any other.
     ALTER TABLE peers ADD COLUMN paired TEXT NOT NULL DEFAULT '';
     UPDATE peers SET paired = name WHERE trust = 'trusted';
     """,

@@ -24,8 +24,8 @@ def short_places() -> list[Path]:
 
     TMPDIR is none: it differs between a process that an app has started and one of a terminal.
     """
-    everybodys = Path("/tmp")  # noqa: S108  only for a folder of our own in it, whose owner is checked
-    usable = everybodys if os.access(everybodys, os.W_OK | os.X_OK) else Path(tempfile.gettempdir())
+    shared = Path("/tmp")  # noqa: S108  only for a folder of our own in it, whose owner is checked
+    usable = shared if os.access(shared, os.W_OK | os.X_OK) else Path(tempfile.gettempdir())
     places = [usable / f"mcp-a2a-{os.getuid()}"]
     runtime = os.environ.get("XDG_RUNTIME_DIR", "")
     if runtime.startswith("/") and len(os.fsencode(runtime)) <= MAX_SOCKET_PATH - 40:

@@ -166,7 +166,7 @@ class DrivenLink(Link):
 
     @property
     def is_open(self) -> bool:
-        """Whether the handshake is complete and nobody said goodbye."""
+        """True if the handshake is complete and neither side has said goodbye."""
         return self._opened is not None and self._session.is_open
 
     async def opened(self) -> None:

@@ -15,7 +15,7 @@ from mcp_a2a.ports import Credentials, LinkHandler
 from mcp_a2a.protocol.control import NONCE_SIZE, ByeCode
 from mcp_a2a.protocol.did import PeerId
 from mcp_a2a.protocol.door import host_in, is_here
-from mcp_a2a.protocol.handshake import ANYBODY, Side, Target
+from mcp_a2a.protocol.handshake import ANY_PEER, Side, Target
 from mcp_a2a.protocol.link import LinkSession
 from mcp_a2a.protocol.link_places import Place, find_place
 from mcp_a2a_transports._channel import Channel
@@ -54,7 +54,7 @@ class Links(House):
         channel: Channel,
         address: str,
         route: str,
-        target: Target = ANYBODY,
+        target: Target = ANY_PEER,
     ) -> DrivenLink:
         """Run a link over a channel that has just been connected."""
         session = LinkSession(
@@ -113,7 +113,7 @@ class Links(House):
         try:
             await link.run()
         except Exception:
-            # A channel that fails in a way nobody foresaw; the other links go on.
+            # A channel that fails unexpectedly; the other links go on.
             logger.exception("the link with %s failed", link.address)
         finally:
             del self._links[link]

@@ -115,7 +115,7 @@ class Reception(web.Server):
         self._arrivals: Buckets[str] = Buckets(ARRIVALS, MAX_HOSTS)
         """Connections of a host that turned out to be a stranger's, or to prove nothing."""
         self._link_of: dict[web.RequestHandler, DrivenLink] = {}
-        self._somebody_waits = anyio.Event()
+        self._has_pending = anyio.Event()
 
     @asynccontextmanager
     async def admit_to(
@@ -145,7 +145,7 @@ class Reception(web.Server):
             self._loop.call_soon(transport.abort)  # before it costs a handshake, but when aiohttp has begun with it
             return
         leaves = self._door.arrived(handler, host, now)
-        self._somebody_waits.set()
+        self._has_pending.set()
         if leaves is not None:
             self._turn_out(leaves, ByeCode.BUSY)
 
@@ -157,8 +157,8 @@ class Reception(web.Server):
     async def _turn_out_the_overdue(self) -> None:
         while True:
             if not len(self._door):
-                await self._somebody_waits.wait()
-                self._somebody_waits = anyio.Event()
+                await self._has_pending.wait()
+                self._has_pending = anyio.Event()
                 continue
             now = time.monotonic()
             for handler in self._door.overdue(now):

@@ -201,7 +201,7 @@ class MemoryNetwork:
         return wire.swallowed
 
     def forget(self, wire: _Wire) -> None:
-        """Nobody holds that wire any longer, or only one side, which will notice."""
+        """Forget a wire that neither side holds any longer, or only one side, which will notice."""
         self._wires.discard(wire)
 
     def _travel_seconds(self) -> float:

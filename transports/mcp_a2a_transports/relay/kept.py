@@ -70,7 +70,7 @@ class KeptRelay:
         return await self._wait_for_session(lambda: False)
 
     async def asked(self) -> RelaySession:
-        """The session, for a question of somebody who waits: tries now rather than after a pause, and only once.
+        """The session, for a caller that waits: dials at once rather than after a pause, and only once.
 
         Raises:
             RelayError: there is none, and why.
@@ -108,14 +108,14 @@ class KeptRelay:
         return self._end_session(reason, ByeCode.LEAVING)
 
     def _end_session(self, reason: str, code: ByeCode) -> RelaySession | None:
-        session, self._session = self._session, None  # nobody shall ask the one that ends
+        session, self._session = self._session, None  # no caller shall ask the one that ends
         if session is not None:
             session.close(reason, code)
         self._change()
         return session
 
     def _change(self) -> None:
-        """Wake whoever waits for anything here."""
+        """Wake all waiters."""
         changed, self._changed = self._changed, anyio.Event()
         changed.set()
 

@@ -90,7 +90,7 @@ def relay_error(url: str, reason: str, code: ByeCode | str | None) -> RelayError
 
 @dataclass(eq=False)
 class _Waiting:
-    """Somebody waits for a reply."""
+    """A waiter for a reply."""
 
     came: anyio.Event = field(default_factory=anyio.Event)
     reply: Reply | None = None
@@ -109,7 +109,11 @@ class Questions:
         return next(self._numbers)
 
     def replied(self, reply: Reply) -> bool:
-        """A reply came; whether anybody waits for it."""
+        """Hand a reply to its waiter.
+
+        Returns:
+            True if there was one.
+        """
         waiting = self._waiting.get(reply.number)
         if waiting is None or waiting.reply is not None:
             return False
@@ -118,14 +122,14 @@ class Questions:
         return True
 
     def ended(self) -> None:
-        """The session is over: nobody waits on."""
+        """Fail all waiters, because the session is over."""
         for waiting in self._waiting.values():
             waiting.came.set()
 
     # --- asking ----------------------------------------------------------------------------------
 
     async def find(self, peer: PeerId) -> KeyBundle | None:
-        """The bundle of whoever has a mailbox there; None where that peer has none."""
+        """The key bundle of a peer with a mailbox there; None for a peer without one."""
         match await self._ask(lambda number: Find(number, peer)):
             case Found(bundle=bundle) if bundle.peer == peer:
                 return bundle

@@ -133,7 +133,7 @@ class RelayListener(web.Server):
         return self.desk.end_revoked(member, time.monotonic())
 
     async def leave(self) -> None:
-        """Say goodbye to everybody."""
+        """Say goodbye on every connection."""
         self._is_leaving = True
         await self._wheel.leave()
 

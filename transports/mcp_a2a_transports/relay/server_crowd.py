@@ -1,7 +1,7 @@
-"""The connections of strangers: how many there are from each host, and who makes room for whom.
+"""The connections of strangers: their number per host, and the host that makes room for another.
 
-Hosts are cheap to whoever has many, so what counts is how many connections each has. A host with one comes in as long
-as there is another with three.
+A host is cheap to an attacker that has many, so the number of connections of each host counts. A host with one comes
+in as long as there is another with three.
 """
 
 from __future__ import annotations

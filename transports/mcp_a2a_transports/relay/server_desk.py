@@ -1,7 +1,7 @@
-"""What a relay does for those who are there: joins its laws (`post_office`, `admission`, `attendance`) to its disk.
+"""The services of a relay: joins its law (`post_office`, `admission`, `attendance`) to its disk.
 
-Knows no sockets: it hears of sessions, speaks to them, and has the disk do what the law of mail orders. Whoever drives
-it calls `settle` after every round of events, and `handle_timeout` at `next_timeout`.
+Knows no sockets: it hears of sessions, sends to them, and has the disk do what the law of mail orders. Its driver
+calls `settle` after every round of events, and `handle_timeout` at `next_timeout`.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ MAX_EXPIRED = 2000
 """Messages that are swept away in one go."""
 
 COUNTED_AT_ONCE = 5000
-"""Entries of directories that are counted whenever somebody asks."""
+"""Longest directory whose entries are counted for a question of the operator."""
 
 _ID = slice(HEADER_SIZE - 4 - ENVELOPE_ID_SIZE, HEADER_SIZE - 4)
 
@@ -226,7 +226,7 @@ class RelayDesk(Desk):
             self._store.admit(entry, partial(self._network_admitted, session, request, peer))
 
     def _serves(self, session: RelaySession, network: PeerId) -> bool:
-        """Whether the members of a network of this session are let in, whoever they are."""
+        """True if the relay serves a network of this session, for all its members."""
         is_open = self.admission.is_admitted(network) or not self.admission.closed
         return is_open and network in session.networks and not self.admission.is_revoked(network)
 
@@ -434,7 +434,7 @@ class RelayDesk(Desk):
         self.attendance.handle_timeout(now)
 
     def tick(self, now: float) -> None:
-        """Once a second: whoever is silent, whatever waited for memory or for the disk."""
+        """Work of every second: silent sessions, and mail that waits for memory or for the disk."""
         self._stamp, self._aged = self._clock.stamp(), self._clock.aged()
         for session in list(self.sessions):
             session.handle_timeout(now)
@@ -474,7 +474,7 @@ class RelayDesk(Desk):
             self.directory.stranger_bytes = outcome.stranger_size
 
     def forget_unused(self) -> None:
-        """Every few minutes: keys that nobody has used for months, and newcomers that left nothing for an hour."""
+        """Work of every few minutes: forget keys unused for months, and newcomers without mail for an hour."""
         online = [session.key for session in self.sessions if session.phase is Phase.OPEN]
         self._store.seen(online, self._stamp)
         self._store.forget_unseen(self._aged - FORGET_KEY_SECONDS, self._forgotten)

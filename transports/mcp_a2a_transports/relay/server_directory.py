@@ -1,7 +1,7 @@
-"""A relay's directories and invitations: what members publish, who is told, and how much may be asked.
+"""A relay's directories and invitations: entries of members, watchers of each network, and limits of requests.
 
-A directory is sent in pieces, the next when the last has been read, so that a slow reader costs no memory; whoever
-reads too slowly for what comes in live goes on from the disk.
+A directory is sent in pieces, the next when the last has been read, so that a slow reader costs no memory; a reader
+that is too slow for the live changes goes on from the disk.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ class DirectoryDesk:
         return not wait
 
     def forget_full(self, now: float) -> None:
-        """Forget whoever has not asked for long."""
+        """Forget the keys that have made no request for long."""
         self._requests.forget_full(now)
         self.bytes.forget_full(now)
 
@@ -182,7 +182,11 @@ class DirectoryDesk:
             self._syncing.pop((session, network), None)
 
     def sync(self) -> bool:
-        """Send everybody who is behind the next piece; whether somebody who reads is still behind."""
+        """Send the next piece to every watcher that is behind.
+
+        Returns:
+            True if a watcher that reads is still behind.
+        """
         for session, network in list(self._syncing):
             if not session.is_congested and not session.has_output:
                 self._send_piece(session, network, self._watches[session][network])

@@ -1,6 +1,6 @@
-"""Who may connect to a relay, and how often: limits of hosts, for whoever has not proven a key.
+"""Limits of hosts for connections to a relay that have proven no key: who may connect, and how often.
 
-This machine itself is not held to the limits of a host: its agents share one address, and so does a proxy's crowd.
+This machine itself is not held to the limits of a host: its agents share one address, as do all clients of a proxy.
 """
 
 from __future__ import annotations

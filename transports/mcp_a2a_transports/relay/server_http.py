@@ -140,7 +140,7 @@ class Pages:
 
 def _page(body: bytes, kind: str) -> web.Response:
     response = web.Response(body=body, headers={"Server": AGENT, "Content-Type": kind})
-    response.force_close()  # whoever only reads pages must not hold places that agents need
+    response.force_close()  # a reader of pages must not hold places that agents need
     return response
 
 

@@ -69,7 +69,7 @@ class Wheel:
             self._has_output(wire.session)  # its first words came before its wire
 
     def remove(self, wire: ServerWire) -> None:
-        """It ended, and nobody reads it any more."""
+        """Forget a connection that has ended."""
         session, now = wire.session, time.monotonic()
         session.receive_eof(now)
         wire.flush(now)

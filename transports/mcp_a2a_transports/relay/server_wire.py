@@ -96,7 +96,7 @@ class ServerWire:
             self._unsent, self._unsent_since = unsent, now
 
     def relieve(self, now: float) -> bool:
-        """Whether a congested connection is no longer. One that nobody reads is cut."""
+        """True if a congested connection is no longer congested. One that is not read is cut."""
         unsent = self.transport.get_write_buffer_size()
         if unsent <= LOW_BYTES or self.transport.is_closing():
             self.session.is_congested = False

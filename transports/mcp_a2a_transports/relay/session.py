@@ -111,7 +111,7 @@ class RelaySession(House, LinkHandler, Post, Line):
         except LinkError as error:
             self._end(error.message, None)
         except Exception:
-            # A wire that fails in a way nobody foresaw; other relays go on, and this one is tried again.
+            # A wire that fails unexpectedly; other relays go on, and this one is tried again.
             logger.exception("the session with %s failed", self.address)
             self._end("it failed for a reason that is in the log", None)
 
@@ -210,7 +210,7 @@ class RelaySession(House, LinkHandler, Post, Line):
         if self._watching is not None and self._watching.heard(frame):
             return
         if isinstance(frame, Presence | ListingFrame | Doubled) or not self.questions.replied(frame):
-            logger.debug("%s says something that nobody asked for", self.address)
+            logger.debug("%s sends a reply without a request", self.address)
 
     # --- Post: for the links; Line: for the questions ----------------------------------------------
 
@@ -271,7 +271,7 @@ class RelaySession(House, LinkHandler, Post, Line):
         return relay_error(self.address, self.reason or otherwise, self.code)
 
     async def _renew_links(self) -> None:
-        """Nobody tells us when a peer that is in no network of ours has a new key; who dials again hears of it."""
+        """Close every link now and then: only a new handshake brings the newer key of a peer in no network of ours."""
         while True:
             await anyio.sleep(RENEW_SECONDS)
             for link in tuple(self._links.values()):
@@ -309,7 +309,7 @@ class RelaySession(House, LinkHandler, Post, Line):
             raise LinkError("the relay has no mailbox for that agent")
         if not self.is_open:  # perhaps since the relay replied
             raise LinkError(self.reason or "the connection was lost")
-        link = self._links.get(peer)  # somebody else may have asked, too
+        link = self._links.get(peer)  # another caller may have asked, too
         if link is None:
             link = self._links[peer] = RelayedLink(self, peer, bundle)
             self._world.handler.link_opened(link)
