@@ -11,7 +11,6 @@ which answers with `send`. Mail and its answers are the busy part; they are told
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from enum import Enum, auto
 
@@ -39,15 +38,14 @@ from mcp_a2a.protocol.control import (
     envelopes_of,
     name_of,
 )
-from mcp_a2a.protocol.crypto import SIGNATURE_SIZE
 from mcp_a2a.protocol.did import PeerId
 from mcp_a2a.protocol.envelope import ENVELOPE_ID_SIZE
-from mcp_a2a.protocol.frames import decode_untrusted, encode, is_control
+from mcp_a2a.protocol.frames import decode_control_untrusted, decode_untrusted, encode, is_control, postmarks_of_receipt
 from mcp_a2a.protocol.handshake import Established, Failed, Handshake, Waiting
 from mcp_a2a.protocol.heartbeat import CONTROL_WINDOW_SECONDS, DEAD_SECONDS, MAX_CONTROL_FRAMES, PING_SECONDS
 from mcp_a2a.protocol.link_keys import LinkKeys
 from mcp_a2a.protocol.listing import Listing, is_listing
-from mcp_a2a.protocol.receipt import MAX_POSTMARKS, POSTMARK_SIZE, is_for_now
+from mcp_a2a.protocol.receipt import POSTMARK_SIZE, is_for_now
 from mcp_a2a.protocol.relay_desk import Desk
 
 CLAIM_SECONDS = 3.0
@@ -61,31 +59,6 @@ REST_SECONDS = 10.0
 MAX_EXCESS_FRAMES = 1000
 """Frames beyond its rates that are answered in a minute: an outbox that does not know of rates yet may hold as many."""
 PENALTY_SECONDS = 1.0
-
-# The one spelling that `frames.encode` has for a receipt. Any other is read as JSON.
-_DELIVERED = re.compile(rb'\{"t":"delivered","marks":\[("[0-9a-f]{96}"(?:,"[0-9a-f]{96}")*+)\],"sig":"[0-9a-f]{128}"\}')
-_DELIVERED_START = b'{"t":"delivered","marks":["'
-_ID_DIGITS = 2 * ENVELOPE_ID_SIZE
-_MARK_STEP = 2 * POSTMARK_SIZE + len('"",')
-_MAX_MARKS_TEXT = _MARK_STEP * MAX_POSTMARKS
-
-# The same with a single postmark, which is most of what a relay hears, is told apart in a third of the time.
-_HEX = b"0123456789abcdef"
-_SINGLE = encode(Delivered((bytes(POSTMARK_SIZE),), bytes(SIGNATURE_SIZE))).encode()
-_SINGLE_SIZE, _SINGLE_REST = len(_SINGLE), _SINGLE.translate(None, _HEX)
-_SINGLE_ID = slice(len(_DELIVERED_START), len(_DELIVERED_START) + _ID_DIGITS)
-_END = b'"],"sig":"'
-_SINGLE_MIDDLE = slice(_SINGLE.index(_END), _SINGLE.index(_END) + len(_END))
-
-
-def _is_single_receipt(frame: bytes) -> bool:
-    """Whether a frame of that size is a receipt as we spell it: its borders stand, and between them are digits."""
-    return (
-        frame.startswith(_DELIVERED_START)
-        and frame[_SINGLE_MIDDLE] == _END
-        and frame.endswith(b'"}')
-        and frame.translate(None, _HEX) == _SINGLE_REST
-    )
 
 
 class Phase(Enum):
@@ -265,22 +238,12 @@ class RelaySession:
                 self._desk.published(self, Listing.parse_untrusted(frame), now)
             else:
                 self._desk.deposit(self, frame, now)
-        elif len(frame) == _SINGLE_SIZE and _is_single_receipt(frame):
-            self._receive_answers(frame.decode(), [bytes.fromhex(frame[_SINGLE_ID].decode())], now)
-        elif frame.startswith(_DELIVERED_START) and (exact := _DELIVERED.fullmatch(frame)) is not None:
-            self._receive_receipt(frame.decode(), exact[1].decode(), now)
+        elif (postmarks := postmarks_of_receipt(frame)) is not None:
+            envelopes = [postmarks[at : at + ENVELOPE_ID_SIZE] for at in range(0, len(postmarks), POSTMARK_SIZE)]
+            if not self._desk.answered(self, envelopes, frame.decode()):
+                self._spend_untrusted(now)
         else:
-            self._receive_control(decode_untrusted(frame), now)
-
-    def _receive_receipt(self, frame: str, marks: str, now: float) -> None:
-        if len(marks) > _MAX_MARKS_TEXT:
-            raise RemoteProtocolError("a receipt for too many envelopes")
-        starts = range(1, len(marks), _MARK_STEP)
-        self._receive_answers(frame, [bytes.fromhex(marks[at : at + _ID_DIGITS]) for at in starts], now)
-
-    def _receive_answers(self, frame: str, envelopes: list[bytes], now: float) -> None:
-        if not self._desk.answered(self, envelopes, frame):
-            self._spend_untrusted(now)
+            self._receive_control(decode_control_untrusted(frame), now)
 
     def _receive_control(self, frame: Frame, now: float) -> None:
         match frame:

@@ -84,6 +84,21 @@ def test_any_answer_is_read_as_it_was_written(answer: Control) -> None:
     assert decode_untrusted(encode(answer)) == answer
 
 
+@given(st.integers(1, 3), st.data())
+def test_a_receipt_is_read_with_and_without_json_alike(count: int, data: st.DataObject) -> None:
+    receipt = encode(Delivered((mark(ENVELOPE_ID),) * count, SIGNATURE))
+    place = data.draw(st.integers(0, len(receipt) - 1))
+    letters = data.draw(st.sampled_from(["", *'0aAfFgx"],{}: ', "00", '","', "\\"]))
+    changed = receipt[:place] + letters + receipt[place + 1 :]
+    read: list[object] = []
+    for frame in (changed, changed.encode()):
+        try:
+            read.append(decode_untrusted(frame))
+        except RemoteProtocolError:
+            read.append(None)
+    assert read[0] == read[1]
+
+
 def test_a_binary_frame_is_an_envelope_with_a_readable_header() -> None:
     assert decode_untrusted(ENVELOPE) == Envelope(Header.parse_untrusted(ENVELOPE), ENVELOPE)
     assert Header.parse_untrusted(ENVELOPE).envelope_id == ENVELOPE_ID
