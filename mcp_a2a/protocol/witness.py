@@ -8,7 +8,6 @@ its clock.
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from dataclasses import dataclass
 
 from mcp_a2a.protocol.did import PeerId
@@ -34,7 +33,8 @@ class Witnesses:
     """The newest testimony of each peer."""
 
     def __init__(self) -> None:
-        self._heard: OrderedDict[PeerId, Testimony] = OrderedDict()
+        self._heard: dict[PeerId, Testimony] = {}
+        """The one that was heard longest ago first."""
 
     def hear(self, peer: PeerId, their_time: float, uptime: float, *, counts: bool) -> bool:
         """A peer's clock showed `their_time` just now; True if that is news."""

@@ -54,9 +54,13 @@ class Expiry:
 
     def wait(self, at: At) -> float:
         """Seconds until `over` should be called again; infinity while nothing is watched."""
-        # The sound time may run faster than the monotonic clock.
-        left = min(self._wall.next() - at.wall, self._sound.next() - at.sound) / MAX_PACE
-        return math.inf if left == math.inf else max(MIN_WAIT_SECONDS, min(left, MAX_WAIT_SECONDS))
+        return wait_for(min(self._wall.next() - at.wall, self._sound.next() - at.sound))
+
+
+def wait_for(left: float) -> float:
+    """Seconds until a message that has this many left should be looked at; infinity where there is none."""
+    # The sound time may run faster than the monotonic clock.
+    return math.inf if left == math.inf else max(MIN_WAIT_SECONDS, min(left / MAX_PACE, MAX_WAIT_SECONDS))
 
 
 def _kept_until(some: Outgoing) -> float:

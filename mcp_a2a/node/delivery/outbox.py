@@ -65,6 +65,9 @@ ASKING = frozenset({"task", "message"})
 """Messages after which an answer is awaited."""
 
 
+KINDS = {kind.value: kind for kind in Kind}
+"""By the types of the journal: to look one up costs less than to make it."""
+
 _Fate = MessageDelivered | MessageStored | MessageHeld | MessagePutOff | MessageRefused | MessageExpired
 
 
@@ -88,14 +91,16 @@ class Outbox:
         self._courier = SealedCourier(
             context, directory, dialer, self._queue, rows=self._rows, at=self._at, reported=self._advance
         )
-        self._advancing = False
+        self._moment: At | None = None
+        """While decisions of the queue are carried out: the clocks when that began."""
         self._wake = anyio.Event()
         self._asleep_until = 0.0
         """When the timer looks next, by the event loop's clock; 0 while it does not wait."""
         self._is_running = False
 
     def _at(self) -> At:
-        return At(self._ticks(), *self._context.clocks.all())
+        """All clocks; while decisions of the queue are carried out, as they were when that began."""
+        return self._moment or At(self._ticks(), *self._context.clocks.all())
 
     # --- what the node asks for ------------------------------------------------------------------
 
@@ -123,13 +128,14 @@ class Outbox:
 
     def push(self, row: OutboxRow) -> None:
         """Deliver a message that is in the journal, and before it the pieces of its files."""
+        at = self._at()
         for one in (*row.pieces, row):
-            self._enqueue(one)
+            self._enqueue(one, at)
         if row.type in ASKING:
-            self._queue.attend(row.peer, self._at(), wanted=True)
-        self._advance()
+            self._queue.attend(row.peer, at, wanted=True)
+        self._advance(at)
 
-    def _enqueue(self, row: OutboxRow) -> None:
+    def _enqueue(self, row: OutboxRow, at: At) -> None:
         if row.id in self._rows:
             return
         self._rows[row.id] = row
@@ -143,23 +149,25 @@ class Outbox:
             row.n,
             row.peer,
             row.task,
-            Kind(row.type),
+            KINDS[row.type],
             row.created,
             row.expires,
             row.kept,
             file=piece_of(row.id)[0] if is_piece else "",
             pieces=row.seq if is_piece else 0,
         )
-        self._queue.enqueue(some, self._at(), copy)
+        self._queue.enqueue(some, at, copy)
 
     def drop(self, message_ids: Iterable[str]) -> None:
         """These messages need no more sending; the journal knows it already."""
+        if not (some := [one for one in message_ids if one in self._rows]):
+            return
         at = self._at()  # it may show that the clock was set, and that a message is over
-        gone = [one for one in message_ids if one in self._rows]
+        gone = [one for one in some if one in self._rows]
         self._queue.withdraw(gone, at)
         for message_id in gone:
             self._forget(message_id)
-        self._advance()
+        self._advance(at)
 
     def drop_peer(self, peer_id: PeerId) -> None:
         """Nothing is sent to this peer any more."""
@@ -218,8 +226,9 @@ class Outbox:
         Only the recipient's own signature over an envelope ends our duty to deliver it. The word of a relay, which
         has no such signature, can only delay an envelope.
         """
-        self._courier.answer_received(link, answer)
-        self._advance()
+        at = self._at()
+        self._courier.answer_received(link, answer, at)
+        self._advance(at)
 
     def _expects(self, did: str) -> bool:
         """Whether an answer of this peer is awaited."""
@@ -278,37 +287,41 @@ class Outbox:
 
     # --- the machine -----------------------------------------------------------------------------
 
-    def _advance(self) -> None:
+    def _advance(self, at: At | None = None) -> None:
         """Carry out what the queue has decided: its events, and a few messages at once; the timer goes on with more."""
-        if self._advancing:
+        if self._moment is not None:
             return  # what an event causes is carried out after it
-        more = all(self._step(1) for _ in range(SLICE))
+        more = self._step(at or self._at())
         if not self._is_running:
             self._is_running = True
             self._context.tasks.start_soon(self._run)
         elif more or self._queue.next_timeout() < self._asleep_until:
             self._wake.set()
 
-    def _step(self, most: int) -> bool:
-        """Carry out events until there are none, with `most` messages between; whether there may be more to send."""
-        self._advancing = True
+    def _step(self, at: At) -> bool:
+        """Carry out events until there are none, and send a slice of messages; whether there may be more to send."""
+        self._moment, left = at, SLICE
         try:
+            for _ in range(SLICE):
+                self._react_to_all()
+                sends = self._queue.messages_to_send(at, left)
+                for send in sends:
+                    self._courier.carry(send)
+                left -= len(sends)
+                if not left:
+                    break
+                if not (sends or self._queue.has_events):
+                    return False  # a message that got other dates, or was merged, would have gone
             self._react_to_all()
-            sends = self._queue.messages_to_send(self._at(), most)
-            for send in sends:
-                self._courier.carry(send)
-            return self._react_to_all() or bool(sends)  # a message that got other dates, or was merged, may go now
+            return True
         finally:
-            self._advancing = False
+            self._moment = None
 
-    def _react_to_all(self) -> bool:
-        """Carry out events until there are none; whether there were any."""
-        any_events = False
-        while events := self._queue.events():
-            any_events = True
-            for event in events:
+    def _react_to_all(self) -> None:
+        """Carry out events until there are none."""
+        while self._queue.has_events:
+            for event in self._queue.events():
                 self._react(event)
-        return any_events
 
     async def _run(self) -> None:
         """Send what is due in slices, and look again when something becomes due."""
@@ -316,7 +329,7 @@ class Outbox:
             self._wake = anyio.Event()
             self._asleep_until = 0.0
             self._queue.handle_timeout(self._at())
-            while self._step(SLICE):
+            while self._step(self._at()):
                 # Between slices the wire gets its turn, so that the other side works while we go on sealing.
                 await anyio.lowlevel.checkpoint()
             self._asleep_until = self._queue.next_timeout()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Iterable
 
 from mcp_a2a.node.delivery.model import AWAITED, Kind, Obstacle, Route
@@ -39,8 +38,8 @@ class PeerQueue:
         self.strange: dict[str, Pending] = {}
         self.mergeable: dict[str, TaskLine] = {}
         """Tasks with several updates that wait, of which one is new."""
-        self.kinds: dict[Kind, Counter[str]] = {}
-        """Tasks by the kinds of messages that wait for the destination."""
+        self.kinds: dict[Kind, dict[str, int]] = {}
+        """Tasks by the kinds of messages that wait for the destination, and how many of each."""
         self.obstacle: Obstacle | None = None
         self.attempts: tuple[str, ...] = ()
         self.failures = 0
@@ -95,12 +94,14 @@ class PeerQueue:
         """Take a new entry. It is in no state yet."""
         self.entries[entry.some.id] = entry
         self.messages += not entry.is_piece
-        self.line_of(entry).entries[entry.some.id] = entry
-        self.kinds.setdefault(entry.some.kind, Counter())[entry.some.task] += 1
+        entry.line = self.line_of(entry)
+        entry.line.entries[entry.some.id] = entry
+        tasks = self.kinds.setdefault(entry.some.kind, {})
+        tasks[entry.some.task] = tasks.get(entry.some.task, 0) + 1
 
     def remove(self, entry: Pending) -> None:
         """Forget an entry."""
-        line, some = self.line_of(entry), entry.some
+        line, some = entry.line, entry.some
         self._leave(entry, line)
         entry.state = State.GONE
         self.messages -= not entry.is_piece
@@ -110,8 +111,9 @@ class PeerQueue:
         tasks[some.task] -= 1
         if not tasks[some.task]:
             del tasks[some.task]
-        self.refresh(line)
-        if not line.entries:
+        if line.entries:
+            self.refresh(line)
+        else:
             del self.lines[line.key]
             self.mergeable.pop(line.key, None)
             self._follow(line, "")
@@ -126,7 +128,7 @@ class PeerQueue:
 
     def wait(self, entry: Pending, now: float, *, paused: bool) -> None:
         """The entry waits, for the end of a pause or for its turn."""
-        line = self.line_of(entry)
+        line = entry.line
         self._leave(entry, line)
         entry.state, entry.since, entry.paused, entry.is_ready = State.WAITING, now, paused, False
         if not entry.is_piece:
@@ -146,7 +148,7 @@ class PeerQueue:
         """The pause of a waiting entry is over."""
         if entry.state is not State.WAITING or not entry.paused:
             return
-        line = self.line_of(entry)
+        line = entry.line
         entry.paused = entry.held = False
         self.held.pop(entry.some.id, None)
         if entry.is_piece:
@@ -156,7 +158,7 @@ class PeerQueue:
 
     def offer(self, entry: Pending, route: Route, now: float) -> None:
         """The entry is given to a courier."""
-        line = self.line_of(entry)
+        line = entry.line
         self._leave(entry, line)
         entry.state, entry.since, entry.route, entry.held, entry.is_ready = State.OFFERED, now, route, False, False
         self.held.pop(entry.some.id, None)
@@ -172,14 +174,15 @@ class PeerQueue:
     def fly(self, entry: Pending, now: float) -> None:
         """The courier has sent the entry."""
         entry.state, entry.since = State.UNDER_WAY, now
-        line = self.line_of(entry)
+        line = entry.line
         if line.offered is entry:
             line.offered = None
-            self.refresh(line)
+            if line.messages:
+                self.refresh(line)
 
     def store(self, entry: Pending, address: str, now: float) -> None:
         """A copy is at a relay, or is still there."""
-        line = self.line_of(entry)
+        line = entry.line
         self._leave(entry, line)
         entry.state, entry.since, entry.route, entry.address = State.STORED, now, None, address
         self.stored.setdefault(address, {})[entry.some.id] = entry
@@ -189,7 +192,7 @@ class PeerQueue:
 
     def _leave(self, entry: Pending, line: TaskLine) -> None:
         name = entry.some.id
-        if entry.is_flying:
+        if entry.state is State.OFFERED or entry.state is State.UNDER_WAY:
             for index in (self.flying, self.pieces, line.flying):
                 index.pop(name, None)
         elif entry.state is State.STORED:
@@ -229,9 +232,12 @@ class PeerQueue:
         """The oldest message or piece that may go now by the best route, as far as the windows reach."""
         if self.best is None or len(self.flying) >= self.patience.window:
             return None
-        heaps: Iterable[Heap] = self.ready[:1]
+        messages, small, large = self.ready
+        if not (small or large):
+            return top(messages, self._is_candidate) if messages else None
+        heaps: Iterable[Heap] = (messages,)
         if len(self.pieces) < self.patience.pieces:
-            heaps = self.ready if self.relay is None else self.ready[:2]
+            heaps = self.ready if self.relay is None else (messages, small)
         found = [one for heap in heaps if heap and (one := top(heap, self._is_candidate)) is not None]
         return min(found, default=None, key=order_of)
 
@@ -243,12 +249,10 @@ class PeerQueue:
 
     def _is_candidate(self, entry: Pending) -> bool:
         if entry.state is State.WAITING and entry.is_ready:
-            line = self.lines.get(entry.some.task or f"\0{entry.some.id}")
-            if line is not None and line.is_sendable(entry, self.relay):
+            if entry.line.is_sendable(entry, self.relay):
                 return True
             entry.is_ready = False
-            if line is not None:
-                self._await_relay(entry, line)
+            self._await_relay(entry, entry.line)
         return False
 
     def _await_relay(self, entry: Pending, line: TaskLine) -> None:

@@ -44,15 +44,17 @@ class Pending:
     """One message that waits."""
 
     __slots__ = (
-        "address", "anew", "as_is", "counts", "held", "is_piece", "is_ready", "judged", "nacks", "obstacle", "order",
-        "paused", "probed_at", "redating", "route", "since", "some", "stale_since", "state", "strangers", "token",
-        "tries",
+        "address", "anew", "as_is", "counts", "held", "is_piece", "is_ready", "judged", "line", "nacks", "obstacle",
+        "order", "paused", "probed_at", "redating", "route", "since", "some", "stale_since", "state", "strangers",
+        "token", "tries",
     )  # fmt: skip
 
     def __init__(self, some: Outgoing, serial: int) -> None:
         self.some = some
         self.order: Order = (some.n, serial)
         self.is_piece = some.kind is Kind.PIECE
+        self.line: TaskLine
+        """Its task, once its destination has it."""
         self.state = State.GONE
         self.since = 0.0
         """Ticks: since when it is in this state."""
@@ -155,7 +157,11 @@ class TaskLine:
 
     def head(self) -> Pending | None:
         """The oldest message that waits."""
-        return top(self.messages, lambda one: one.state is State.WAITING)
+        while self.messages:
+            if self.messages[0][1].state is State.WAITING:
+                return self.messages[0][1]
+            heapq.heappop(self.messages)
+        return None
 
     def next_piece(self, size: int) -> Pending | None:
         """The oldest piece that may go, of smaller (0) or larger (1) files."""
@@ -183,6 +189,8 @@ class TaskLine:
             return not self._is_stopped(entry)
         if self.merging or self.offered is not None or self.head() is not entry:
             return False
+        if not (self.awaited or self.flying or self.pieces):
+            return True
         gate = self.gate(entry)
         return gate is None or (may_pass(entry, gate) and gate.address == address)
 

@@ -45,6 +45,7 @@ from mcp_a2a.node.delivery.answers import ANSWERS, Answered, Effect, Word
 from mcp_a2a.node.delivery.contact import Contact
 from mcp_a2a.node.delivery.decide import ACTIONS, Case
 from mcp_a2a.node.delivery.events import CheckWanted, Event, MergeWanted
+from mcp_a2a.node.delivery.expiry import wait_for
 from mcp_a2a.node.delivery.model import (
     At,
     Block,
@@ -107,7 +108,9 @@ class DeliveryQueue(Overview):
             self._schedule.reroute(peer, at)
         else:
             self._waiting.wait(entry, at)
-        self._waiting.timers.set(None, min(self._waiting.timers.due(None), at.ticks + self._waiting.expiry.wait(at)))
+        look_at = at.ticks + wait_for(some.expires - at.wall)
+        if look_at < self._waiting.timers.due(None):
+            self._waiting.timers.set(None, look_at)
         peer.dial_at = at.ticks  # however long it was away: a new message is worth an attempt at once
         self._schedule.touch(peer, at)
 
@@ -127,9 +130,9 @@ class DeliveryQueue(Overview):
     def attend(self, destination: str, at: At, *, wanted: bool) -> None:
         """Whether an answer of this destination is awaited: then a route is kept, or its task is looked at."""
         peer = self._waiting.peer(destination) if wanted else self._waiting.peers.get(destination)
-        if peer is None:
+        if peer is None or (wanted and peer.attended):
             return
-        if wanted and not peer.attended:
+        if wanted:
             peer.attended, peer.looks, peer.nonsense, peer.broke = True, 0, 0, False
             self._contact.rest(peer, at)
         peer.attended = wanted
@@ -268,9 +271,9 @@ class DeliveryQueue(Overview):
             peer.failures, peer.attempts, peer.paused_until = 0, (), at.ticks
         if effect in (Effect.ACCEPT, Effect.DROP):
             peer.looks = peer.nonsense = 0
-        self._waiting.wake(peer)
         self._schedule.reroute(peer, at)
-        self._contact.rest(peer, at)
+        if peer.patience.look is not None:
+            self._contact.rest(peer, at)
         self._schedule.touch(peer, at)
 
     def looked(self, destination: str, outcome: Looked | Fault, at: At, retry_after: float = 0.0) -> None:
@@ -300,6 +303,11 @@ class DeliveryQueue(Overview):
         while active and len(sends) < most:
             sends += self._schedule.sends(active.pop(next(iter(active))), at, most - len(sends))
         return sends
+
+    @property
+    def has_events(self) -> bool:
+        """Whether anything has happened since the last call of `events`."""
+        return bool(self._waiting.events)
 
     def events(self) -> list[Event]:
         """What has happened since the last call, in order."""

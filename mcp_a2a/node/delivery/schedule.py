@@ -29,9 +29,11 @@ class Schedule:
 
     def touch(self, peer: PeerQueue, at: At) -> None:
         """Something about a destination has changed."""
-        self._waiting.wake(peer)
-        self._contact.look(peer, at)
-        self._contact.reach(peer, at)
+        self._waiting.active[peer.key] = peer
+        if peer.patience.look is not None:
+            self._contact.look(peer, at)
+        if not peer.routes:
+            self._contact.reach(peer, at)
 
     # --- sending
 
@@ -48,9 +50,10 @@ class Schedule:
                 return sends
             route = peer.route_for(entry)
             if route is not None and self._is_dated(entry, at):
-                self._waiting.offer(entry, route, at)
+                peer.offer(entry, route, at.ticks)
                 sends.append(Send(entry.some.id, peer.key, route, entry.anew))
-        self._waiting.bar(peer)
+        if peer.ready[2]:
+            self._waiting.bar(peer)
         return sends
 
     def _is_dated(self, entry: Pending, at: At) -> bool:
@@ -98,7 +101,7 @@ class Schedule:
         elif was_judged:
             pause_for_clock(self._waiting, entry, at)
         entry.as_is = True  # once: what was just dated is not dated again before it has gone
-        peer.refresh(peer.line_of(entry))
+        peer.refresh(entry.line)
         self.touch(peer, at)
 
     def merge(self, peer: PeerQueue, line: TaskLine, merged: Mapping[str, Sequence[str]], at: At) -> None:
@@ -165,6 +168,9 @@ class Schedule:
 
     def reroute(self, peer: PeerQueue, at: At) -> None:
         """Do not wait for long for copies at relays that are out of reach, or that a direct route makes needless."""
+        if not peer.stored:
+            self._waiting.timers.cancel((peer, Due.REROUTE))
+            return
         earliest = math.inf
         for address in self._needless(peer):
             copies = peer.stored[address]
@@ -179,7 +185,7 @@ class Schedule:
 
     def _needless(self, peer: PeerQueue) -> list[str]:
         """Addresses of relays whose copies another route can make up for."""
-        if not peer.stored or peer.best is None:
+        if peer.best is None:
             return []
         reachable = {route.address for route in peer.routes.values()} if peer.best.is_relayed else set()
         return [address for address in peer.stored if address not in reachable]

@@ -242,20 +242,20 @@ class SealedCourier:
                 self._routes[link] = changed = replace(route, present=present)
                 self.queue.route_opened(str(peer.peer_id), changed, self.at())
 
-    def answer_received(self, link: Link, answer: Answer) -> None:
+    def answer_received(self, link: Link, answer: Answer, at: At) -> None:
         """Apply an answer about envelopes of ours, from a relay or from their recipient."""
         route = self._routes.get(link) or Route(ENDED, link.address, _way_of(link))
         match answer:
             case Delivered(postmarks, signature):
-                self._delivered(route, postmarks, signature)
+                self._delivered(route, postmarks, signature, at)
             case Held(token, signature):
-                self._held(route, token, signature)
+                self._held(route, token, signature, at)
             case Refused():
-                self._refused(link, route, answer)
+                self._refused(link, route, answer, at)
             case Stored(token):
-                self.queue.answered(token, Answered(Word.STORED), route, self.at())
+                self.queue.answered(token, Answered(Word.STORED), route, at)
 
-    def _delivered(self, route: Route, postmarks: tuple[bytes, ...], signature: bytes) -> None:
+    def _delivered(self, route: Route, postmarks: tuple[bytes, ...], signature: bytes, at: At) -> None:
         named = [(mark, some) for mark in postmarks if (some := self.queue.carried(envelope_id_of(mark))) is not None]
         if not named:
             return
@@ -264,20 +264,20 @@ class SealedCourier:
         for mark, some in named:
             if some.destination == recipient:  # its signature counts for envelopes to itself only
                 signed = is_valid and self._postmarks.get(some.id) == mark
-                self._answered(some, envelope_id_of(mark), Answered(Word.DELIVERED, signed), route)
+                self._answered(envelope_id_of(mark), Answered(Word.DELIVERED, signed), route, at)
 
-    def _held(self, route: Route, token: bytes, signature: bytes) -> None:
+    def _held(self, route: Route, token: bytes, signature: bytes, at: At) -> None:
         some = self.queue.carried(token)
         if some is not None:
             signed = self._has_signed(some, HELD_VERDICT, signature)
-            self._answered(some, token, Answered(Word.HELD, signed), route)
+            self._answered(token, Answered(Word.HELD, signed), route, at)
 
-    def _answered(self, some: Outgoing, token: bytes, answered: Answered, route: Route) -> None:
+    def _answered(self, token: bytes, answered: Answered, route: Route, at: At) -> None:
         if not answered.signed:
             logger.warning("%s brought an answer that the recipient did not sign for this message", route.address)
-        self.queue.answered(token, answered, route, self.at())
+        self.queue.answered(token, answered, route, at)
 
-    def _refused(self, link: Link, route: Route, answer: Refused) -> None:
+    def _refused(self, link: Link, route: Route, answer: Refused, at: At) -> None:
         some = self.queue.carried(answer.envelope)
         if some is None:
             return
@@ -294,7 +294,7 @@ class SealedCourier:
         elif signed and answer.code == UNKNOWN_TASK and some.id not in self._unknown:
             self._unknown.add(some.id)
             logger.warning("%s does not know the task %s; its update is kept", peer.name, some.task)
-        self.queue.answered(answer.envelope, answered, route, self.at())
+        self.queue.answered(answer.envelope, answered, route, at)
 
     def _hear_clock(self, some: Outgoing, code: str) -> None:
         """The recipient names its clock relative to the date that it read."""

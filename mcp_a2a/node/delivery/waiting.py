@@ -11,7 +11,7 @@ from enum import IntEnum, auto
 
 from mcp_a2a.node.delivery.events import DestinationBlocked, Event, MessageRefused
 from mcp_a2a.node.delivery.expiry import Expiry
-from mcp_a2a.node.delivery.model import At, Block, Fault, Kind, Obstacle, Route
+from mcp_a2a.node.delivery.model import At, Block, Fault, Kind, Obstacle
 from mcp_a2a.node.delivery.patience import Patience
 from mcp_a2a.node.delivery.peer_queue import PeerQueue
 from mcp_a2a.node.delivery.pending import Pending, State
@@ -79,31 +79,28 @@ class Waiting:
 
     def remove(self, entry: Pending) -> None:
         """Forget a message."""
-        peer = self.peer_of(entry)
+        peer = self.peers[entry.some.destination]
         self._land(entry)
         self.expiry.remove(entry)
-        self.set_obstacle(entry, None)
+        if entry.obstacle is not None:
+            self.set_obstacle(entry, None)
         peer.remove(entry)
         del self.entries[entry.some.id]
         self.messages -= not entry.is_piece
-        self.wake(peer)
-
-    def offer(self, entry: Pending, route: Route, at: At) -> None:
-        """A message is given to a courier."""
-        self.peer_of(entry).offer(entry, route, at.ticks)
+        self.active[peer.key] = peer
 
     def fly(self, entry: Pending, token: bytes, at: At) -> None:
         """The courier has sent the message; the answer to it will name `token`."""
         entry.token, entry.anew = token, False
         self.tokens[token] = entry
-        peer = self.peer_of(entry)
+        peer = self.peers[entry.some.destination]
         peer.fly(entry, at.ticks)
-        self.wake(peer)
+        self.active[peer.key] = peer
         self.watch(entry)
 
     def watch(self, entry: Pending) -> None:
         """Set the deadline of a message that is under way: its answer, or a sign of life of the other end."""
-        patience = self.peer_of(entry).patience
+        patience = self.peers[entry.some.destination].patience
         answer = patience.piece_answer if entry.is_piece else patience.answer
         probe = max(entry.since, entry.probed_at) + patience.probe
         self.timers.set(entry, min(entry.since + answer, probe))
@@ -117,13 +114,13 @@ class Waiting:
 
     def wait(self, entry: Pending, at: At, pause: float = 0.0) -> None:
         """The message waits for a new attempt, not before a pause in seconds."""
-        peer = self.peer_of(entry)
+        peer = self.peers[entry.some.destination]
         self._land(entry)
         entry.as_is = False
         peer.wait(entry, at.ticks, paused=pause > 0)
         if pause > 0:
             self.timers.set(entry, at.ticks + pause)
-        self.wake(peer)
+        self.active[peer.key] = peer
 
     def resume(self, entry: Pending, at: At) -> None:
         """The pause of a waiting message is over."""
@@ -151,8 +148,7 @@ class Waiting:
         """
         lost = [entry]
         if entry.is_piece:
-            line = self.peer_of(entry).line_of(entry)
-            lost = [one for one in line.entries.values() if one.some.kind is not Kind.CANCEL]
+            lost = [one for one in entry.line.entries.values() if one.some.kind is not Kind.CANCEL]
             if any(one.some.kind is Kind.UPDATE for one in lost):
                 lost = [one for one in lost if not one.is_piece or one.some.file == entry.some.file]
         for one in lost:

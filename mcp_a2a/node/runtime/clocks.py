@@ -45,22 +45,22 @@ class Clocks:
     def now(self) -> float:
         """The wall clock. What we make is dated by it."""
         wall = self._wall_clock()
-        self._check(wall - self.uptime())
+        if abs(wall - self.uptime() - self._offset) > JUMP_SECONDS:
+            self._jumped(wall - self.uptime())
         return wall
 
     def all(self) -> tuple[float, float, float]:
         """The wall clock, the sound time and the uptime, each read once."""
         wall, up = self._wall_clock(), self.uptime()
-        self._check(wall - up)
+        if abs(wall - up - self._offset) > JUMP_SECONDS:
+            self._jumped(wall - up)
         return wall, self._aging.read(wall, up, self.witnesses.verdict(wall, up)), up
 
-    def _check(self, offset: float) -> None:
-        """Notice that the wall clock was set."""
-        jump = offset - self._offset
-        if abs(jump) > JUMP_SECONDS:
-            self._offset = offset
-            self.refused.clear()
-            self.on_jump(jump)
+    def _jumped(self, offset: float) -> None:
+        """The wall clock was set."""
+        jump, self._offset = offset - self._offset, offset
+        self.refused.clear()
+        self.on_jump(jump)
 
     def _read(self) -> Aging:
         self.all()
