@@ -265,7 +265,7 @@ async def _release(node: Node, holders: set[str]) -> None:
 
 
 def _is_alive(holder: str) -> bool:
-    """Whether the process that named itself `PID-…` still runs.
+    """True if the process that named itself `PID-…` still runs.
 
     Our own number, met before we leased anything, is that of an earlier process.
     """

@@ -119,7 +119,7 @@ class Settings(BaseSettings):
 
     @property
     def pushes(self) -> bool:
-        """Whether there are push notifications."""
+        """True if there are push notifications."""
         return self.a2a_push or self.a2a_push_local
 
     @field_validator("name")

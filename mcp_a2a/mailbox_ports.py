@@ -26,7 +26,7 @@ class KnownKey:
     account: bytes = b""
     """What its mail is charged to (`relay_limits`)."""
     settled: bool = True
-    """Whether it is kept although it has no mail and no entry in a directory."""
+    """True if it is kept although it has no mail and no entry in a directory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,11 +183,11 @@ class MailboxStore(Protocol):
         ...
 
     def has_sent(self, key: bytes, other: bytes) -> bool:
-        """Whether it has, lately."""
+        """True if it has, lately."""
         ...
 
     def is_listed(self, key: bytes, networks: Sequence[PeerId]) -> bool:
-        """Whether a key has an entry in the directory of any of these networks."""
+        """True if a key has an entry in the directory of any of these networks."""
         ...
 
     def erase(self, key: bytes) -> None:

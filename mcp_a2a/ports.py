@@ -99,7 +99,7 @@ class Link(Protocol):
 
     @property
     def is_relayed(self) -> bool:
-        """Whether a relay is in between. Then `address` is its URL and the peer need not be there.
+        """True if a relay is in between. Then `address` is its URL and the peer need not be there.
 
         An envelope may then be answered with `Stored`, and by its recipient days later, on another link through the
         same relay.
@@ -182,7 +182,7 @@ class Transport(Protocol):
         ...
 
     def reaches(self, address: TransportAddr) -> bool:
-        """Whether this transport can dial that kind of address."""
+        """True if this transport can dial that kind of address."""
         ...
 
     async def dial(self, peer: PeerId | None, address: TransportAddr, route: str) -> Link:
@@ -233,7 +233,7 @@ class Hooks(Protocol):
     """Posts to URLs that A2A clients named."""
 
     def tells_whole_tasks(self, config: TaskPushNotificationConfig) -> bool:
-        """Whether each event has to be the task as it is."""
+        """True if each event has to be the task as it is."""
         ...
 
     def check(self, url: str) -> None:

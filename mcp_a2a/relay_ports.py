@@ -135,9 +135,12 @@ class Relays(Protocol):
         ...
 
     async def try_out(self, url: str) -> float:
-        """Whether a relay answers there with the key it is known by: the round trip in seconds.
+        """Dial a relay, and check that it proves the key it is known by.
+
+        Returns:
+            The round trip in seconds.
 
         Raises:
-            RelayError: why it does not.
+            RelayError: the relay does not answer, or with another key; says why.
         """
         ...

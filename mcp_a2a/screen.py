@@ -157,7 +157,7 @@ class Screen:
         return columns or shutil.get_terminal_size().columns  # one that does not know its size says 0
 
     def can_write(self, letters: str) -> bool:
-        """Whether these letters are wanted and can be written there."""
+        """True if these letters are wanted and can be written there."""
         try:
             letters.encode(self._shown_as)
         except UnicodeEncodeError:

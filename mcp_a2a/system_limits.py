@@ -96,5 +96,5 @@ def _limit(name: str) -> str:
 
 
 def file_size_is_limited() -> bool:
-    """Whether a file of this process may reach only a certain size."""
+    """True if a file of this process may reach only a certain size."""
     return bool(_limit("RLIMIT_FSIZE"))

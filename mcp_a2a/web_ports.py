@@ -80,7 +80,7 @@ class WebAgent:
 
     @property
     def streams(self) -> bool:
-        """Whether it says that it does."""
+        """True if it says that it does."""
         return bool(self.card.capabilities.streaming)
 
 
@@ -93,7 +93,7 @@ class FoundCard:
     key: str | None = None
     """did:key that has signed it."""
     bound: bool = False
-    """Whether it names no place but the origin that it was read from, as it was signed."""
+    """True if it names no place but the origin that it was read from, as it was signed."""
 
 
 @dataclass(frozen=True)

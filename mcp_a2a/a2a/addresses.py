@@ -71,7 +71,7 @@ class Policy:
     """
 
     def allows_anything_at(self, host: str, port: int) -> bool:
-        """Whether a person has named this host and port."""
+        """True if a person has named this host and port."""
         return (_bare(host), port) == self.typed
 
 
@@ -137,12 +137,12 @@ def check_addresses(url: str, place: tuple[str, int], addresses: Iterable[str], 
 
 
 def is_public(text: str) -> bool:
-    """Whether an address is one of the public Internet."""
+    """True if an address is one of the public Internet."""
     return _kind(text) is None
 
 
 def is_near(text: str) -> bool:
-    """Whether an address is of this machine or of a private network."""
+    """True if an address is of this machine or of a private network."""
     try:
         address = ipaddress.ip_address(text)
     except ValueError:

@@ -269,7 +269,7 @@ def _grpc_at(address: str | None, origin: str) -> str | None:
 
 
 def is_json_rpc(scope: Scope) -> bool:
-    """Whether JSON-RPC is spoken there."""
+    """True if JSON-RPC is spoken there."""
     return _request(scope).path in ("/", "/a2a/jsonrpc")
 
 

@@ -68,7 +68,7 @@ def read(model: type[ParamsT], params: JsonValue) -> ParamsT:
 
 
 def _is_finite(value: JsonValue) -> bool:
-    """Whether every number in it is one: 1e400 is none to a computer."""
+    """True if every number in it is one: 1e400 is none to a computer."""
     match value:
         case float():
             return math.isfinite(value)

@@ -30,7 +30,7 @@ class Terms:
     style: Style = "dual"
     push: bool = False
     token: bool = False
-    """Whether callers must show a token."""
+    """True if callers must show a token."""
     grpc: str | None = None
     """HOST:PORT at which gRPC is served, if it is."""
 

@@ -82,7 +82,7 @@ _MEND = "Its owner must fix that."
 
 
 def names_only(fields: Fields, url: str) -> bool:
-    """Whether a card names interfaces at the origin of this URL alone, as it is written: nothing is mended here.
+    """True if a card names interfaces at the origin of this URL alone, as it is written: nothing is mended here.
 
     Then its signature says where its agent is. One that is copied to another host says that it is elsewhere.
     """
@@ -108,7 +108,7 @@ def usable(card: AgentCard) -> list[AgentInterface]:
 
 
 def is_current(interface: AgentInterface) -> bool:
-    """Whether 1.0 is spoken there, or something later that 1.0 should do for."""
+    """True if 1.0 is spoken there, or something later that 1.0 should do for."""
     return not interface.protocol_version.startswith("0.")
 
 
@@ -203,7 +203,7 @@ def mended(url: str, base: str) -> str:
 
 
 def _is_link_local_at(said: str | None, here: str) -> bool:
-    """Whether two hosts are one address of a link, whatever their zones."""
+    """True if two hosts are one address of a link, whatever their zones."""
     with suppress(ValueError):
         address = ipaddress.ip_address((said or "").partition("%")[0])
         return address.is_link_local and address == ipaddress.ip_address(here.partition("%")[0])

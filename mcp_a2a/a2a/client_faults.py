@@ -106,7 +106,7 @@ def check_event(url: str, data: str) -> JsonValue:
 
 
 def names_no_agent(status: int, body: bytes) -> bool:
-    """Whether a server of ours says that it has no agent of this name: then no other one of it is meant."""
+    """True if a server of ours says that it has no agent of this name: then no other one of it is meant."""
     error = _error_in(_parsed(body)[0], status)
     return error is not None and _reason(error, status) == "AGENT_NOT_FOUND"
 
@@ -158,7 +158,7 @@ def _not_now(url: str, error: Fields | None, status: int, later: float) -> NotNo
 
 
 def _has_failed(code: int | None, status: int, reason: str) -> bool:
-    """Whether the agent broke over a request that may be good, rather than refused it."""
+    """True if the agent broke over a request that may be good, rather than refused it."""
     if reason in _FAILED_REASONS or code in _ABOUT_REQUESTS or reason in REASONS.values():
         return reason in _FAILED_REASONS
     if code is not None and -32768 <= code <= -32000:

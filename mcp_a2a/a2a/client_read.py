@@ -102,7 +102,7 @@ _TELLING = frozenset(
 
 
 def _is_filled(value: JsonValue) -> bool:
-    """Whether that member of a oneof is the one that is meant: some print the others too, empty."""
+    """True if that member of a oneof is the one that is meant: some print the others too, empty."""
     return isinstance(value, dict) and any(item not in (None, "", [], {}) for item in value.values())
 
 

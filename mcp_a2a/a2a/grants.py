@@ -80,7 +80,7 @@ class Agents:
         return found[0]
 
     def permits(self, caller: str, agent: str) -> bool:
-        """Whether a caller may go on with what it asked of an agent."""
+        """True if a caller may go on with what it asked of an agent."""
         return caller == OWNER or agent in self._grants(caller)
 
     async def _detail(self, name: str) -> AgentDetail:

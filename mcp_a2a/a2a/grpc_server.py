@@ -78,7 +78,7 @@ class GrpcOffer:
     caller_of: Callable[[Arrival], str | None]
     """Under which name a call is made; None where it may not be."""
     permits: Callable[[str], bool] = lambda _: True
-    """Whether a caller reaches our own agent, which is the one that is served."""
+    """True if the caller of this name reaches our own agent, the only one served over gRPC."""
     push: bool = False
     token: bool = False
     certificate: CertificateFiles | None = None

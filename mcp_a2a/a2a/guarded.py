@@ -57,7 +57,7 @@ KEEP_SECONDS = 4.0
 """Many servers close what was idle for five seconds; a request must not cross that on its way."""
 
 Gone = Callable[[object], bool]
-"""Whether the name of a socket (`getsockname`) is an address that this machine no longer has."""
+"""True if the name of a socket (`getsockname`) is an address that this machine no longer has."""
 
 Resolve = Callable[[str, int], Awaitable[list[str]]]
 """The addresses of a host."""

@@ -30,7 +30,7 @@ class Codec:
     """A2A 1.0: parameters are read as they are, and results are our nouns."""
 
     to_end = True
-    """Whether a subscription goes on when the task waits for its caller."""
+    """True if a subscription goes on when the task waits for its caller."""
 
     def send_params(self, params: Json) -> Json:
         """Parameters of a message in 1.0's words, as those below."""

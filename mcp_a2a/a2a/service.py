@@ -90,13 +90,13 @@ class Service:
     show_extended: Callable[[], Awaitable[bytes]] = no_card
     """The card as it is served to who has shown who it is."""
     has_extended_card: bool = False
-    """Whether there is a card for callers that have shown who they are."""
+    """True if there is a card for callers that have shown who they are."""
     file_url: FileUrl = no_url
     """Where a file of a task is fetched."""
     patiently: Patience = field(default=_at_once)
     """Waits for what may take long, as long as the caller is there."""
     permitted: Callable[[], bool] = lambda: True
-    """Whether the caller still may: it, or its agent, may be taken away while it waits."""
+    """True if the caller is still allowed: it, or its agent, may be taken away while it waits."""
 
     @property
     def active_extensions(self) -> frozenset[str]:

@@ -25,7 +25,7 @@ _BEGINNING = re.compile(rb"(?:\xef\xbb\xbf)?\s*(?:data|event|id|retry)?:")
 
 
 def is_stream(media_type: str, body: bytes) -> bool:
-    """Whether these are server-sent events, by their type or by how they begin."""
+    """True if these are server-sent events, by their type or by how they begin."""
     return media_type == "text/event-stream" or _BEGINNING.match(body) is not None
 
 

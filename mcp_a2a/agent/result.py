@@ -115,7 +115,7 @@ NESTED = 3
 
 
 def _is_content(value: object, depth: int = NESTED) -> bool:
-    """Whether it is content of ours or a list with some, in contrast to data."""
+    """True if it is content of ours or a list with some, in contrast to data."""
     if isinstance(value, list | tuple) and depth:
         return any(_is_content(one, depth - 1) for one in value)
     return isinstance(value, _Content)

@@ -111,7 +111,7 @@ class Signature:
         raise ArgumentsError(f"{self.expectation} It got {_shown(text, data)}.")
 
     def _names_inputs(self, value: Mapping[str, JsonValue]) -> bool:
-        """Whether an object can be that of the parameters. An empty one is the value of a single one that must be."""
+        """True if an object can be that of the parameters. An empty one is the value of a single one that must be."""
         return set(value) <= set(self.names) and bool(value or len(self.names) > 1 or not self._required)
 
     @property
@@ -119,7 +119,7 @@ class Signature:
         return any(field.is_required() for field in self.model.model_fields.values())
 
     def _is_nothing(self, text: str, data: Sequence[JsonValue]) -> bool:
-        """Whether a task, which may consist of files, brings nothing. Null may be the value of a single parameter."""
+        """True if a task, which may consist of files, brings nothing. Null may be the value of a single parameter."""
         return not text and (not data or (len(self.names) > 1 and all(value is None for value in data)))
 
     def _only_as_object(self, data: Sequence[JsonValue]) -> bool:

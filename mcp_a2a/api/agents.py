@@ -44,7 +44,7 @@ class AgentView(View):
     waiting: int = 0
     """Messages of ours that it has not taken yet."""
     look_alike: bool = False
-    """Whether another agent that we know has a name that looks the same: compare words or dids."""
+    """True if another agent that we know has a name that looks the same: compare words or dids."""
     alias: Fact | None = None
     """What the user calls it: then it is the `name` too. Their own word, which wins over every name."""
     claimed: Name | None = None

@@ -42,7 +42,7 @@ class FileView(View):
 
     @property
     def can_be_saved(self) -> bool:
-        """Whether `save_files` writes it: it is no URL, and it is here."""
+        """True if `save_files` writes it: it is no URL, and it is here."""
         return self.size is not None and self.here
 
 

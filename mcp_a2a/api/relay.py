@@ -59,7 +59,7 @@ class RelayUrlView(View):
     """With the key that pins it, and with a new admission secret where one was asked for."""
     closed: bool
     admits: bool
-    """Whether the URL holds the admission secret: it is shown only now."""
+    """True if the URL holds the admission secret: it is shown only now."""
 
 
 class RelayMembersView(View):

@@ -92,7 +92,7 @@ def _look(folder: Path, peer: PeerId, name: str | None) -> Identity:
 
 
 def is_locked(folder: Path) -> bool:
-    """Whether a process runs this identity's node: it holds the lock, which no crash leaves behind."""
+    """True if a process runs this identity's node: it holds the lock, which no crash leaves behind."""
     from filelock import FileLock, Timeout
 
     path = folder / LOCK

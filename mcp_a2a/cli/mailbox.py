@@ -124,7 +124,7 @@ def answer(
 
 
 def _check_open(task: TaskView, *, is_status_given: bool = False) -> None:
-    """Whether an answer can be given at all.
+    """Check that a task can be answered.
 
     Raises:
         NothingAskedError, AlreadyEndedError: the task has ended.

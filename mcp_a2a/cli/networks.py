@@ -290,7 +290,7 @@ def rotate(
 
 
 def _is_asked(session: Session, *, yes: bool) -> bool:
-    """Whether a person is there to be asked first."""
+    """True if a person is there to be asked first."""
     return not yes and sys.stdin.isatty() and not session.options.json
 
 

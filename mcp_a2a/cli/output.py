@@ -65,7 +65,7 @@ class Output:
 
     @property
     def interactive(self) -> bool:
-        """Whether a person watches what is not the answer, and a line can be replaced by another.
+        """True if a person watches what is not the answer, and a line can be replaced by another.
 
         With -v the steps are told, and a line among them would be overwritten by the next one.
         """
@@ -73,7 +73,7 @@ class Output:
 
     @property
     def is_watched(self) -> bool:
-        """Whether the answer goes to a terminal."""
+        """True if the answer goes to a terminal."""
         return self._out.is_terminal
 
     @property
@@ -151,7 +151,7 @@ class Output:
             self._err.stream.flush()
 
     def mark(self, ok: bool | None) -> Cell:
-        """Whether something is as it should be; None: there is nothing to be. A word where there is no letter."""
+        """The mark of a check: passed, failed, or not applicable (None). A word where there is no letter."""
         letter, style = MARKS_OF[ok]
         return Cell(letter, style)
 
@@ -203,7 +203,7 @@ class Output:
             self._say(for_people(hint))
 
     def give_up(self, error: BaseException) -> bool:
-        """Whether this was the answer failing to get out. Then nothing more is tried, not even when we exit."""
+        """True if this was the answer failing to get out. Then nothing more is tried, not even when we exit."""
         if not self._lost and not _is_loss(error):
             return False
         self._lost = True

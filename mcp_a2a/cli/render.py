@@ -35,7 +35,7 @@ INBOUND = {
     "stranger": "ask",
     "blocked": "no, blocked",
 }
-"""Whether this node takes tasks of an agent: at once, after its owner is asked, or never."""
+"""How this node takes tasks of an agent: at once, after its owner is asked, or never."""
 
 TRUSTS = {
     "self": "this node",
@@ -109,7 +109,7 @@ def agents_table(agents: Iterable[AgentView], *, looked: bool = True) -> Table:
 
 
 def inbound(agent: AgentView) -> str:
-    """Whether its tasks are taken here, and why."""
+    """How this node takes tasks of an agent, and why."""
     ours = agent.trust == "member" and agent.networks
     return f"{INBOUND[agent.trust]} of {_names(agent.networks)}" if ours else INBOUND[agent.trust]
 

@@ -101,7 +101,7 @@ def _check_together(made: Listening) -> None:
 
 
 def check_ports(listening: Listening) -> None:
-    """Whether the ports can be had, before a node is there for nothing.
+    """Check that the ports are free, before a node is started for nothing.
 
     Raises:
         PortInUseError, ConfigurationError

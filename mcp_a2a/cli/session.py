@@ -51,9 +51,9 @@ class Session:
         """What is shown instead of that while files are on their way."""
         self._remembers = False
         self.is_resting = False
-        """Whether no node runs, and what was shown is what it remembers."""
+        """True if no node runs, and what was shown is what it remembers."""
         self.ran_node = False
-        """Whether a node was started to read, as none ran."""
+        """True if a node was started to read, as none ran."""
         self._is_answering = False
 
     @contextmanager

@@ -113,7 +113,7 @@ def _is_data(part: Part) -> bool:
 
 
 def _is_twin(data: JsonValue, text: str | None) -> bool:
-    """Whether the text, which was shown, says the same as the data."""
+    """True if the text, which was shown, says the same as the data."""
     if text is None:
         return False
     if data == text:

@@ -1,4 +1,4 @@
-"""Whether a person is at the other end of this command."""
+"""Tells a person at a terminal from a program at a pipe."""
 
 from __future__ import annotations
 
@@ -26,6 +26,6 @@ def can_confirm() -> bool:
 
 
 def is_watched() -> bool:
-    """Whether a person sees that a command waits, and can end it with Ctrl-C."""
+    """True if a person sees that a command waits, and can end it with Ctrl-C."""
     stderr: TextIO | None = sys.stderr
     return stderr is not None and stderr.isatty()

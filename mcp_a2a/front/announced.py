@@ -45,9 +45,9 @@ class Announced:
         self._answers: Object | None = None
         self._era: str | None = None
         self._probed = False
-        """Whether nothing but probes was seen: then a handshake begins anew (`server.eras`)."""
+        """True if nothing but probes was seen: then a handshake begins anew (`server.eras`)."""
         self.certain = True
-        """Whether what the session would answer is known."""
+        """True if what the session would answer is known."""
 
     def answer(self, message: Object) -> bytes | None:
         """The line that answers a request; None for what the session has to answer, or what needs no answer."""
@@ -178,7 +178,7 @@ def _is_meta(params: Object) -> bool:
 
 
 def _is_client(client: Json) -> bool:
-    """Whether this is certain to be taken for an implementation (MCP, Implementation)."""
+    """True if this is certain to be taken for an implementation (MCP, Implementation)."""
     client = _given(client) if isinstance(client, dict) else {}
     if not {"name", "version"} <= set(client):
         return False
@@ -199,7 +199,7 @@ def _all_texts(values: list[Json]) -> bool:
 
 
 def _are_capabilities(given: Json) -> bool:
-    """Whether these are certain to be taken for capabilities of a client: objects of objects and switches."""
+    """True if these are certain to be taken for capabilities of a client: objects of objects and switches."""
     if not isinstance(given, dict):
         return False
     return all(

@@ -133,7 +133,7 @@ class Greeting:
 
     @property
     def is_of_this_program(self) -> bool:
-        """Whether both sides are the same program, so that the session fits what the front has answered."""
+        """True if both sides are the same program, so that the session fits what the front has answered."""
         return (self.release, self.digest) == (__version__, _DIGEST)
 
     def line(self) -> bytes:

@@ -32,13 +32,13 @@ class Line:
     method: str | None
     """None where it is no request or notification."""
     is_due: bool
-    """Whether an answer is due: it is a request, or nothing that can be read."""
+    """True if an answer is due: it is a request, or nothing that can be read."""
     at: float
     """When it came."""
     answered: bool = False
-    """Whether the client has its answer."""
+    """True if the client has its answer."""
     settled: bool = False
-    """Whether the present session is done with it."""
+    """True if the present session is done with it."""
 
     @property
     def size(self) -> int:
@@ -48,7 +48,7 @@ class Line:
 
     @property
     def is_state(self) -> bool:
-        """Whether it is told to each session."""
+        """True if it is told to each session."""
         return self.method in STATE
 
 
@@ -81,7 +81,7 @@ class Journal:
                 self._forget(other)
 
     def takes_answer(self, number: int) -> bool:
-        """Whether the client still waits for the answer to this line, which it now gets."""
+        """True if the client still waits for the answer to this line, which it now gets."""
         line = self._lines.get(number)
         if line is None or line.answered:
             return False

@@ -77,7 +77,7 @@ class Handover(Generic[Taken_co]):
     splitter: Splitter
     """Where the next lines begin."""
     ended: bool
-    """Whether the client says no more."""
+    """True if the client says no more."""
     unsent: bytes = b""
     """What the front has said and the client has not taken."""
     lock: HeldLock | None = None
@@ -124,7 +124,7 @@ class Front(Generic[Loaded]):
 
     @property
     def is_loading(self) -> bool:
-        """Whether a thread imports something: then the interpreter cannot be ended in the usual way."""
+        """True if a thread imports something: then the interpreter cannot be ended in the usual way."""
         return self._behind is not None and not self._behind.ended
 
     def serve(self) -> Handover[Loaded] | None:
@@ -305,7 +305,7 @@ class Front(Generic[Loaded]):
             self._due_at = self._now + (LOOK_SECONDS if is_early else 5 * LOOK_SECONDS)
 
     def _has_waited(self, seconds: float) -> bool:
-        """Whether a call has waited so long for a session, in this search for one."""
+        """True if a call has waited so long for a session, in this search for one."""
         since = (line.at for line in self._journal if line.is_due and not line.answered)
         return self._now - max(min(since, default=self._now), self._began_seeking) >= seconds
 
@@ -401,7 +401,7 @@ class Front(Generic[Loaded]):
         self._expect()
 
     def _owner_runs(self) -> bool:
-        """Whether the owner neither waits for something nor is gone, as far as the system says."""
+        """True if the owner neither waits for something nor is gone, as far as the system says."""
         from mcp_a2a.store.owner_file import state_of  # noqa: PLC0415  as in `_look`
 
         owner = self._link.owner if self._link is not None else None

@@ -23,7 +23,7 @@ def message_in(content: Whole) -> object:
 
 
 def is_due(message: object) -> bool:
-    """Whether a line gets an answer: a request does, and what cannot be read (`server.lines`)."""
+    """True if a line gets an answer: a request does, and what cannot be read (`server.lines`)."""
     if not isinstance(message, dict):
         return True
     is_response = "method" not in message and bool(message.keys() & {"result", "error"})

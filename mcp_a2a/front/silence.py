@@ -1,4 +1,4 @@
-"""Whether an owner that owes an answer still lives. Does no I/O; times are those of the caller's clock, in seconds."""
+"""Signs of life of an owner that owes an answer. Does no I/O; times are those of the caller's clock, in seconds."""
 
 from __future__ import annotations
 

@@ -49,7 +49,7 @@ class Admission:
         self._sponsors.pop(member, None)
 
     def is_revoked(self, member: PeerId) -> bool:
-        """Whether the operator has shut this key out."""
+        """True if the operator has shut this key out."""
         return bool(self._revoked) and member in self._revoked  # asked for every message, and mostly there is none
 
     def sponsored_by(self, peer: PeerId) -> int:
@@ -61,7 +61,7 @@ class Admission:
         return [network for network in networks if network in self._admitted]
 
     def is_admitted(self, member: PeerId) -> bool:
-        """Whether this key, or this network, is on the list."""
+        """True if this key, or this network, is on the list."""
         return member in self._admitted
 
     def objection(self, peer: PeerId, networks: Collection[PeerId]) -> ByeCode | None:

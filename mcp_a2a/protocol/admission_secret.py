@@ -52,7 +52,7 @@ def prove_admission(secret: bytes, network: PeerId, relay: PeerId, asker: PeerId
 def admission_is_proven(
     key: PeerId, proof: bytes, *, network: PeerId, relay: PeerId, asker: PeerId, nonce: bytes
 ) -> bool:
-    """Whether this proof is one. Never raises."""
+    """True if this proof is one. Never raises."""
     return verify(key, _PROOF_LABEL, nonce + relay.key + asker.key + network.key, proof)
 
 

@@ -100,11 +100,11 @@ class Advert:
         return cls._read_back(text)
 
     def fresh(self, now: float) -> bool:
-        """Whether it may still be believed."""
+        """True if it may still be believed."""
         return now < self.expires
 
     def supersedes(self, other: Advert) -> bool:
-        """Whether it may replace a known one: never another peer's, never an older or equal one."""
+        """True if it may replace a known one: never another peer's, never an older or equal one."""
         return self.peer == other.peer and self.seq > other.seq
 
     def to_text(self) -> str:

@@ -59,7 +59,7 @@ class Attendance:
                 del self._halls[network]
 
     def is_here(self, network: PeerId, peer: PeerId) -> bool:
-        """Whether a member is connected."""
+        """True if a member is connected."""
         hall = self._halls.get(network)
         return hall is not None and peer in hall.present
 

@@ -120,7 +120,7 @@ class BlobRef:
 
 
 def is_blob(part: Part) -> bool:
-    """Whether a part names a file that travels beside its message."""
+    """True if a part names a file that travels beside its message."""
     return part.url is not None and part.url.startswith(SCHEME)
 
 

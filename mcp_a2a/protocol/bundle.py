@@ -98,7 +98,7 @@ class KeyBundle:
         return replace(draft, signature=identity.sign(_LABEL, draft._signed_bytes()))
 
     def usable(self, now: float) -> bool:
-        """Whether a message may be sealed to it.
+        """True if a message may be sealed to it.
 
         Only its end counts: a key that its peer has signed for later was made while a clock was wrong, and its secret
         is there already.
@@ -106,7 +106,7 @@ class KeyBundle:
         return now < self.not_after
 
     def supersedes(self, other: KeyBundle) -> bool:
-        """Whether it may replace a known one: never another peer's, never an older or equal one."""
+        """True if it may replace a known one: never another peer's, never an older or equal one."""
         return self.peer == other.peer and self.seq > other.seq
 
     def to_text(self) -> str:

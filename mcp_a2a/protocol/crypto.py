@@ -198,7 +198,7 @@ def mac(key: bytes, message: bytes) -> bytes:
 
 
 def macs_match(one: bytes, other: bytes) -> bool:
-    """Whether two codes are equal, in constant time."""
+    """True if two codes are equal, in constant time."""
     return hmac.compare_digest(one, other)
 
 

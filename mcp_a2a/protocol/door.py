@@ -98,7 +98,7 @@ def host_in(address: str) -> str:
 
 
 def is_here(address: str) -> bool:
-    """Whether an address is this machine's own."""
+    """True if an address is this machine's own."""
     try:
         ip = ipaddress.ip_address(address)
     except ValueError:

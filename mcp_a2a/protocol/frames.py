@@ -149,7 +149,7 @@ def decode_control_untrusted(frame: str | bytes) -> Frame:
 
 
 def is_control(frame: bytes) -> bool:
-    """Whether the bytes claim to be a control object: behind the handshake, every frame travels as bytes."""
+    """True if the bytes claim to be a control object: behind the handshake, every frame travels as bytes."""
     return frame.startswith(b"{")
 
 

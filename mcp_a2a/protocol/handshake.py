@@ -150,7 +150,7 @@ class Handshake:
 
     @property
     def awaits_welcome(self) -> bool:
-        """Whether a dialler has said hello: its listener may expect a MAC on every frame from then on."""
+        """True if a dialler has said hello: its listener may expect a MAC on every frame from then on."""
         return self._challenge is not None
 
     @property

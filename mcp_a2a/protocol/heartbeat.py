@@ -72,13 +72,13 @@ class Heartbeat:
         return now - self._heard_at
 
     def is_dead(self, now: float) -> bool:
-        """Whether the peer was silent for too long."""
+        """True if the peer was silent for too long."""
         if self._gone_at is not None and now >= self._gone_at + LATE_SECONDS:
             self._gone_at = now + LATE_SECONDS
         return now >= self._heard_at + DEAD_SECONDS or (self._gone_at is not None and now >= self._gone_at)
 
     def wants_ping(self, now: float) -> bool:
-        """Whether it is time to ask."""
+        """True if it is time to ask."""
         return now >= self._ping_at
 
     def next_timeout(self) -> float:

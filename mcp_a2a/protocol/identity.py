@@ -44,12 +44,12 @@ class Identity:
 
 
 def verify(peer: PeerId, label: bytes, message: bytes, signature: bytes) -> bool:
-    """Whether `peer` signed this message under this label. Never raises for what a peer sent."""
+    """True if `peer` signed this message under this label. Never raises for what a peer sent."""
     return signature_is_valid(peer.key, _labelled(label, message), signature)
 
 
 def verify_jws(peer: PeerId, protected: str, payload: bytes, signature: bytes) -> bool:
-    """Whether `peer` signed this JWS, whose header is given as it was written. Never raises for what a peer sent."""
+    """True if `peer` signed this JWS, whose header is given as it was written. Never raises for what a peer sent."""
     return protected.isascii() and signature_is_valid(peer.key, _jws_input(protected, payload), signature)
 
 

@@ -116,17 +116,17 @@ class LinkSession:
 
     @property
     def has_frames(self) -> bool:
-        """Whether there is something to send."""
+        """True if there is something to send."""
         return bool(self._outgoing)
 
     @property
     def is_open(self) -> bool:
-        """Whether the handshake is complete and the link not closed since."""
+        """True if the handshake is complete and the link not closed since."""
         return self._state is State.OPEN
 
     @property
     def is_closed(self) -> bool:
-        """Whether nothing more will be said, except what is still to send."""
+        """True if nothing more will be said, except what is still to send."""
         return self._state is State.CLOSED
 
     # --- what the driver takes --------------------------------------------------------------------
@@ -144,7 +144,7 @@ class LinkSession:
 
     @property
     def wants_frames(self) -> bool:
-        """Whether to read on: not while too much waits for an answer of ours, or for the wire."""
+        """True if to read on: not while too much waits for an answer of ours, or for the wire."""
         owes_much = len(self._theirs) > MAX_UNANSWERED
         return not owes_much and len(self._outgoing) < MAX_QUEUED_FRAMES and self._outgoing_bytes < MAX_QUEUED_BYTES
 

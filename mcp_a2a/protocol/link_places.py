@@ -39,7 +39,7 @@ class Place:
 
 @dataclass(frozen=True)
 class Verdict:
-    """Whether a newcomer gets in, and at whose cost: an index of the links, or None."""
+    """The decision about a newcomer: admitted or not, and the link that makes room: its index, or None."""
 
     admitted: bool
     leaves: int | None = None

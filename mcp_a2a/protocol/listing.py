@@ -52,7 +52,7 @@ class Listing:
     revision: int = 0
     """The relay's count of changes; unsigned."""
     online: bool = False
-    """Whether the relay says that the member is connected."""
+    """True if the relay says that the member is connected."""
 
     @classmethod
     def seal(cls, network: PeerId, directory_key: bytes, advert: Advert, nonce: bytes) -> Self:
@@ -77,12 +77,12 @@ class Listing:
 
     @property
     def is_withdrawal(self) -> bool:
-        """Whether it says that the member has left. To be believed where `is_signed`."""
+        """True if it says that the member has left. To be believed where `is_signed`."""
         return len(self.sealed) == crypto.SIGNATURE_SIZE
 
     @property
     def is_signed(self) -> bool:
-        """Whether a withdrawal is the member's own."""
+        """True if a withdrawal is the member's own."""
         return verify(self.peer, _LEFT_LABEL, self._header(), self.sealed)
 
     @property
@@ -131,5 +131,5 @@ class Listing:
 
 
 def is_listing(data: bytes) -> bool:
-    """Whether a binary frame claims to be one."""
+    """True if a binary frame claims to be one."""
     return data.startswith(_MAGIC)

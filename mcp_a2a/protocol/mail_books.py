@@ -149,5 +149,5 @@ class Books:
         self._dropping.difference_update(numbers)
 
     def is_dropping(self, number: int) -> bool:
-        """Whether a row that is still there is as good as deleted."""
+        """True if a row that is still there is as good as deleted."""
         return number in self._dropping

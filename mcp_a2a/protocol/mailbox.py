@@ -96,14 +96,14 @@ class Message:
         """On the wall clock."""
         self.place = place
         self.is_queued = False
-        """Whether it is waiting, offered or paused."""
+        """True if it is waiting, offered or paused."""
         self._digest = 0
         self.is_absent = False
-        """Whether it is paused, and its envelope on the disk only."""
+        """True if it is paused, and its envelope on the disk only."""
         self.unknown_to: tuple[Wire, ...] = ()
         """Connections of its recipient's key that do not know its key or task, and the one that is being asked."""
         self.is_settled = False
-        """Whether it was finally answered, expired or refused."""
+        """True if it was finally answered, expired or refused."""
 
     def is_the_same(self, depositor: bytes, envelope: bytes) -> bool:
         """True if the same depositor brings the same envelope again. An equal id proves nothing: ids are readable."""
@@ -213,7 +213,7 @@ class Mailbox:
 
     @property
     def wants_more(self) -> bool:
-        """Whether messages should be loaded from the disk."""
+        """True if messages should be loaded from the disk."""
         return (
             self.count > self._in_memory
             and self.wire is not None
@@ -292,7 +292,7 @@ class Mailbox:
         self.offer()
 
     def asks(self, message: Message, wire: Wire) -> bool:
-        """Whether an answer about this message is awaited: it is offered, or shown to this connection besides."""
+        """True if an answer about this message is awaited: it is offered, or shown to this connection besides."""
         return message.envelope_id in self.offered or message.unknown_to[-1:] == (wire,)
 
     def pause(self, message: Message, until: float) -> bool:
@@ -304,7 +304,7 @@ class Mailbox:
         return True
 
     def may_leave(self, message: Message) -> bool:
-        """Whether a message is paused, on disk, and one too many of these in memory."""
+        """True if a message is paused, on disk, and one too many of these in memory."""
         is_paused = message.is_queued and not message.is_absent and message.envelope_id not in self.offered
         return (
             is_paused

@@ -133,7 +133,7 @@ class ArtifactChunk(A2AModel):
 
     artifact: Artifact
     append: bool = False
-    """Whether its parts come behind those the artifact has; else they replace it."""
+    """True if its parts come behind those the artifact has; else they replace it."""
     last_chunk: bool = False
 
 

@@ -74,7 +74,7 @@ def key_beginning(asked: str) -> str:
 
 
 def is_name(name: str) -> bool:
-    """Whether a name is shown just as it is written. `NAME_RULE` says when."""
+    """True if a name is shown just as it is written. `NAME_RULE` says when."""
     return bool(name) and shown_name(name) == name
 
 
@@ -93,12 +93,12 @@ def claimed_name(name: str) -> str:
 
 
 def same_name(one: str, other: str) -> bool:
-    """Whether two names are written alike, but for capitals."""
+    """True if two names are written alike, but for capitals."""
     return _folded(one) == _folded(other)
 
 
 def look_alike(one: str, other: str) -> bool:
-    """Whether a person may take one name for the other."""
+    """True if a person may take one name for the other."""
     return skeleton(one) == skeleton(other)
 
 

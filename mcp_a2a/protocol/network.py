@@ -62,7 +62,7 @@ class Network:
         return crypto.mac(self._voucher_key, member.key + to.key)
 
     def is_vouched(self, member: PeerId, to: PeerId, voucher: bytes) -> bool:
-        """Whether `member` has made this voucher for `to`."""
+        """True if `member` has made this voucher for `to`."""
         return crypto.macs_match(self.vouch(member, to), voucher)
 
     @cached_property
@@ -75,7 +75,7 @@ class Network:
 
 
 def proof_is_valid(proof: MembershipProof, listener: PeerId, dialler: PeerId, nonce: bytes) -> bool:
-    """Whether the dialler of this handshake knows the network's secret. Never raises."""
+    """True if the dialler of this handshake knows the network's secret. Never raises."""
     return verify(proof.network, _PROOF_LABEL, nonce + listener.key + dialler.key, proof.signature)
 
 

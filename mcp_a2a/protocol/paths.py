@@ -57,7 +57,7 @@ class DirectAddr:
 
     @property
     def is_zoned(self) -> bool:
-        """Whether it means something on this machine only, whose name of an interface is in it (RFC 4007, 11)."""
+        """True if it means something on this machine only, whose name of an interface is in it (RFC 4007, 11)."""
         return "%" in self.host
 
 

@@ -25,18 +25,18 @@ _ISATAP = frozenset({0x0000_5EFE, 0x0200_5EFE})
 
 
 def is_no_place(text: str) -> bool:
-    """Whether nothing of ours is ever at this address: link-local, multicast, unspecified, or a cloud's own service."""
+    """True if nothing of ours is ever at this address: link-local, multicast, unspecified, or a cloud's own service."""
     ip = _plain(text)
     return ip is not None and (ip.is_link_local or ip.is_multicast or ip.is_unspecified or ip in _METADATA)
 
 
 def is_metadata(text: str) -> bool:
-    """Whether a cloud's own service is at this address, which hands out credentials to all that ask."""
+    """True if a cloud's own service is at this address, which hands out credentials to all that ask."""
     return _plain(text) in _METADATA
 
 
 def is_this_machine(text: str) -> bool:
-    """Whether an address means the machine that it is read on."""
+    """True if an address means the machine that it is read on."""
     ip = _plain(text)
     return ip is not None and (ip.is_loopback or ip.is_unspecified)
 

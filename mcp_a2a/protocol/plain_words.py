@@ -91,7 +91,7 @@ def place_of(fault: ErrorDetails) -> str:
 
 
 def _is_type(step: str | int) -> bool:
-    """Whether a step of a path is a name of Python's for a choice of types, and no part of the JSON."""
+    """True if a step of a path is a name of Python's for a choice of types, and no part of the JSON."""
     return isinstance(step, str) and bool(set(step) & set("[]()<>"))
 
 

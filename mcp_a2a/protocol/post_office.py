@@ -201,7 +201,7 @@ class PostOffice:
         wire.send(encode(Refused(envelope_id, code, retry_after)))
 
     def is_pending(self, depositor: bytes, envelope_id: bytes) -> bool:
-        """Whether an answer to this deposit is still to come."""
+        """True if an answer to this deposit is still to come."""
         return self.books.pending(depositor, envelope_id) is not None
 
     def tell_what_became_of(
@@ -223,12 +223,12 @@ class PostOffice:
                 wire.send(frame)
 
     def holds_mail(self, key: bytes) -> bool:
-        """Whether anything waits for this key."""
+        """True if anything waits for this key."""
         mailbox = self._mailboxes.get(key)
         return mailbox is not None and mailbox.count > 0
 
     def is_concerned(self, key: bytes) -> bool:
-        """Whether mail for this key, or of it, is here."""
+        """True if mail for this key, or of it, is here."""
         return self.holds_mail(key) or key in self.books.accounts
 
     def _objection(self, wire: Wire, header: Header, mailbox: Mailbox | None, size: int, aged: float) -> str | None:

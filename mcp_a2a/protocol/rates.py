@@ -71,7 +71,7 @@ class Bucket:
         return wait
 
     def is_full(self, now: float) -> bool:
-        """Whether it can be forgotten, because a new one would be the same."""
+        """True if it can be forgotten, because a new one would be the same."""
         return not self.wait_for(self._burst, now)
 
 

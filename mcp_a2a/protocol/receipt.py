@@ -68,7 +68,7 @@ def sign_receipt(identity: Identity, postmarks: Sequence[bytes]) -> bytes:
 
 
 def receipt_is_valid(peer: PeerId, postmarks: Sequence[bytes], signature: bytes) -> bool:
-    """Whether `peer` says so. Never raises."""
+    """True if `peer` says so. Never raises."""
     return _is_receipt(postmarks) and verify(peer, _RECEIPT_LABEL, b"".join(postmarks), signature)
 
 
@@ -80,13 +80,13 @@ def sign_verdict(identity: Identity, postmark: bytes, verdict: str) -> bytes:
 
 
 def verdict_is_valid(peer: PeerId, postmark: bytes, verdict: str, signature: bytes | None) -> bool:
-    """Whether `peer` decided so. Never raises."""
+    """True if `peer` decided so. Never raises."""
     sized = len(postmark) == POSTMARK_SIZE
     return sized and signature is not None and verify(peer, _VERDICT_LABEL, postmark + verdict.encode(), signature)
 
 
 def is_for_now(code: str) -> bool:
-    """Whether a recipient that refuses a message with this code may take the same message later."""
+    """True if a recipient that refuses a message with this code may take the same message later."""
     return code in ELSEWHERE or stale_difference(code)[0]
 
 

@@ -120,9 +120,9 @@ class RelaySession:
         self.heard_at = self.pinged_at = self.opened_at = now
         self.phase = Phase.OPENING
         self.is_closed = False
-        """Whether nothing more is said: its phase says the same, and takes longer to ask for."""
+        """True if nothing more is said: its phase says the same, and takes longer to ask for."""
         self.is_excused = False
-        """Whether it ended without a key as an honest node does that is of another version, or seeks another relay."""
+        """True if it ended without a key as an honest node does that is of another version, or seeks another relay."""
         self.peer: PeerId | None = None
         """Proven; none before."""
         self.key = b""
@@ -140,7 +140,7 @@ class RelaySession:
         self.read_at = 0.0
         """Before that time nothing more is read from it."""
         self.is_congested = False
-        """Whether what was sent is not being read; kept by the driver."""
+        """True if what was sent is not being read; kept by the driver."""
         self.send(encode(handshake.challenge))
 
     # --- output -----------------------------------------------------------------------------------
@@ -165,7 +165,7 @@ class RelaySession:
 
     @property
     def has_output(self) -> bool:
-        """Whether there is something to send."""
+        """True if there is something to send."""
         return bool(self._outgoing)
 
     # --- the end ----------------------------------------------------------------------------------

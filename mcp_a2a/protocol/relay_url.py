@@ -64,7 +64,7 @@ class RelayUrl:
 
     @property
     def is_loopback(self) -> bool:
-        """Whether it is on this machine, whichever machine that is."""
+        """True if it is on this machine, whichever machine that is."""
         ip = _ip(self.host)
         if ip is None:
             return self.host == "localhost" or self.host.endswith(".localhost")
@@ -72,7 +72,7 @@ class RelayUrl:
 
     @property
     def is_private(self) -> bool:
-        """Whether only machines of one network can reach it."""
+        """True if only machines of one network can reach it."""
         ip = _ip(self.host)
         named = self.host.endswith(".local") or "." not in self.host
         return self.is_loopback or (named if ip is None else not ip.is_global)

@@ -70,7 +70,7 @@ def stale_code(difference: float | None) -> str:
 
 
 def stale_difference(code: str) -> tuple[bool, float | None]:
-    """Whether a code refuses because of time, and the difference that it names."""
+    """True if the code refuses because of time, and the difference of the clocks that it names, in seconds."""
     match = _STALE.fullmatch(code)
     if match is None:
         return False, None
@@ -123,7 +123,7 @@ class Forgotten:
         return json.dumps(self._intervals)
 
     def covers(self, created: float) -> bool:
-        """Whether a message of this date may have been here before."""
+        """True if a message of this date may have been here before."""
         return any(start <= created <= end for start, end in self._intervals)
 
     def add(self, dates: Iterable[float]) -> None:

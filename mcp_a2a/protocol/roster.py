@@ -37,11 +37,11 @@ class Roster:
         self._keys.discard(key)
 
     def has_mailbox(self, key: bytes) -> bool:
-        """Whether mail for this key is taken."""
+        """True if mail for this key is taken."""
         return key in self._keys
 
     def is_online(self, key: bytes) -> bool:
-        """Whether it is connected."""
+        """True if it is connected."""
         return key in self._wires
 
     def wires_of(self, key: bytes) -> Sequence[Wire]:

@@ -124,10 +124,10 @@ class _Claim:
     protected: str
     signature: bytes
     sound: bool
-    """Whether its header is one that we understand."""
+    """True if its header is one that we understand."""
 
     def covers(self, payload: bytes) -> bool:
-        """Whether it is a signature over this."""
+        """True if it is a signature over this."""
         return self.sound and verify_jws(self.key, self.protected, payload, self.signature)
 
 

@@ -75,7 +75,7 @@ def without_zone(text: str) -> str:
 
 
 def is_web(text: str) -> bool:
-    """Whether a text is meant to be a URL of the web."""
+    """True if a text is meant to be a URL of the web."""
     return text.strip().lower().startswith(("http://", "https://"))
 
 
@@ -140,7 +140,7 @@ def with_short_urls(sentence: str, typed: Collection[str] = ()) -> str:
 
 
 def is_shortened(url: str) -> bool:
-    """Whether this is how a URL is shown that says more."""
+    """True if this is how a URL is shown that says more."""
     return bool(_SHORTENED.search(url.strip()))
 
 

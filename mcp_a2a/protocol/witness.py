@@ -58,7 +58,7 @@ class Witnesses:
         return {peer: said.start - (wall - uptime) for peer, said in self._heard.items()}
 
     def verdict(self, wall: float, uptime: float) -> bool | None:
-        """Whether others confirm our clock; None when too few of those that count say anything."""
+        """True if other peers confirm our clock, False if they contradict it, None if too few of them count."""
         agreeing = differing = 0
         for said in self._heard.values():  # a loop, since this is asked with every message
             if said.counts and abs(said.start - (wall - uptime)) <= AGREEMENT_SECONDS:

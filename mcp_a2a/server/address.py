@@ -55,7 +55,7 @@ class Listen:
 
     @property
     def local(self) -> bool:
-        """Whether only programs of this machine can reach it."""
+        """True if only programs of this machine can reach it."""
         return ipaddress.ip_address(self.host).is_loopback
 
     def bind_all(self) -> list[socket.socket]:

@@ -61,7 +61,7 @@ NAMES_SHOWN = 5
 
 
 def _is_text(kind: object) -> bool:
-    """Whether any text may be meant: "" is none of a list of words."""
+    """True if any text may be meant: "" is none of a list of words."""
     return isinstance(kind, dict) and kind.get("type") == "string" and "enum" not in kind
 
 

@@ -130,7 +130,7 @@ class Connection(HttpToolsProtocol):
 
     @property
     def _owes(self) -> bool:
-        """Whether a request that has come whole waits for its answer."""
+        """True if a request that has come whole waits for its answer."""
         cycle = self._answering
         return bool(self.pipeline) or not (cycle is None or cycle.response_complete or cycle.disconnected)
 

@@ -104,7 +104,7 @@ Permitted: TypeAlias = ElicitationResult[Permission]
 
 
 def can_ask(ctx: Call) -> bool:
-    """Whether this client is the user's own, as what carried the call proves, and can put a form to the user."""
+    """True if this client is the user's own, as what carried the call proves, and can put a form to the user."""
     if not proves_user(ctx):
         return False
     capabilities = ctx.client_capabilities

@@ -44,7 +44,7 @@ class Contact(View):
     words: Fact
     trust: Trust
     askable: bool
-    """Whether this client can put a question to its user."""
+    """True if this client can put a question to its user."""
 
 
 class ContactDecision(View):

@@ -39,7 +39,7 @@ def node_of(ctx: Call) -> NodeApi:
 
 
 def proves_user(ctx: Call) -> bool:
-    """Whether what carried this call proves that the user's own client made it, so that the user answers questions.
+    """True if what carried this call proves that the user's own client made it, so that the user answers questions.
 
     A pipe does: the client started this process. Over HTTP the guard says how the owner was proven, if it was.
     """

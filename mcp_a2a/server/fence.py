@@ -81,7 +81,7 @@ class Fence:
 
     @property
     def is_full(self) -> bool:
-        """Whether the text of the result has no more room."""
+        """True if the text of the result has no more room."""
         return self._left <= 0
 
     def around(self, text: str, who: str = "", limit: int = PAGE_CHARS, room: int = PAGE_WEIGHT) -> str:

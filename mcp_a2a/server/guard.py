@@ -103,7 +103,7 @@ class Rules:
 
     token: str | None = None
     this_user: bool = False
-    """Whether a connection of this user needs no token. Never where others reach this server through a proxy."""
+    """True if a connection of this user needs no token. Never where others reach this server through a proxy."""
     callers: Callable[[str], str | None] = lambda _: None
     """The name that a token was given out under; None for one that was not."""
     hosts: frozenset[str] = frozenset()
@@ -262,7 +262,7 @@ def admitted(rules: Rules, arrival: Arrival) -> str | None:
 
 
 def is_passed_on(headers: Iterable[str]) -> bool:
-    """Whether headers of these names are of a request that a proxy or a tunnel passed on."""
+    """True if headers of these names are of a request that a proxy or a tunnel passed on."""
     return any(map(_is_proxys, headers))
 
 

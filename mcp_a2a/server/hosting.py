@@ -43,9 +43,9 @@ class Served:
     """Without a path, and without a slash at its end."""
     token: Token
     this_user: bool
-    """Whether programs of this user need no token."""
+    """True if programs of this user need no token."""
     show_token: bool = False
-    """Whether a terminal is shown a token that was made earlier."""
+    """True if a terminal is shown a token that was made earlier."""
     warnings: tuple[str, ...] = ()
     """What the person who started it should know."""
     public_url: str | None = None
@@ -184,7 +184,7 @@ def _grpc_offer(listening: Listening, settings: Settings, rules: Rules, web: _We
 
 
 def _is_told_by_user(listen: Listen, listening: Listening) -> bool:
-    """Whether the user of a connection says who calls.
+    """True if the user of a connection says who calls.
 
     Not where a proxy or a tunnel leads here: it ends at loopback as a program of this user, but begins anywhere.
     """

@@ -44,7 +44,7 @@ class Listening(ServingOptions):
 
     @property
     def here_only(self) -> bool:
-        """Whether nothing but programs of this machine can get at it.
+        """True if nothing but programs of this machine can get at it.
 
         Raises:
             ConfigurationError: an address cannot be read.
@@ -53,7 +53,7 @@ class Listening(ServingOptions):
 
     @property
     def is_overheard(self) -> bool:
-        """Whether an observer of the network can read what clients send to it, by HTTP or by gRPC.
+        """True if an observer of the network can read what clients send to it, by HTTP or by gRPC.
 
         Raises:
             ConfigurationError: an address cannot be read.

@@ -45,12 +45,12 @@ _SECONDS = 0.5
 
 
 def can_tell() -> bool:
-    """Whether this system can say whose a connection is: asked once, with a connection of our own."""
+    """True if this system can say whose a connection is: asked once, with a connection of our own."""
     return sys.platform == "linux" and _answers()
 
 
 def is_this_user(peer: End, here: End) -> bool:
-    """Whether the socket at `peer`, connected to `here`, was made by the user of this process.
+    """True if the socket at `peer`, connected to `here`, was made by the user of this process.
 
     Root is not this user, unless this process is root's: the daemons that pass on what comes from elsewhere are its.
     """

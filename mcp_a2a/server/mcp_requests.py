@@ -167,7 +167,7 @@ def _range(text: str) -> tuple[str, bool]:
 
 
 def _accepts(ranges: dict[str, bool], media_type: str) -> bool:
-    """Whether a type is accepted: the most specific range decides."""
+    """True if a type is accepted: the most specific range decides."""
     candidates = (media_type, f"{media_type.partition('/')[0]}/*", "*/*")
     return next((ranges[name] for name in candidates if name in ranges), False)
 

@@ -25,7 +25,7 @@ _HEADERS = {
 
 
 def wants_page(scope: Scope) -> bool:
-    """Whether a person asks, and no program: a browser that shows a page, or a command typed by hand."""
+    """True if a person asks, and no program: a browser that shows a page, or a command typed by hand."""
     if scope["type"] != "http" or scope["method"] not in ("GET", "HEAD"):
         return False
     accepted = _accepted(scope)

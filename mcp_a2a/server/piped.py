@@ -95,7 +95,7 @@ class _Wire:
         self.lines: deque[Frame] = deque()
         """What the client said and the session has not taken."""
         self.ended = False
-        """Whether the client says no more."""
+        """True if the client says no more."""
 
     async def listen(self, session: anyio.CancelScope) -> None:
         """Take what the front says; end the session when the front is gone."""

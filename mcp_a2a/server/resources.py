@@ -52,7 +52,7 @@ Reading = Callable[[Call], Awaitable[CallToolResult]]
 
 
 def is_ours(uri: str) -> bool:
-    """Whether a URI is of the kind that this server has."""
+    """True if a URI is of the kind that this server has."""
     return uri.startswith("a2a://")
 
 

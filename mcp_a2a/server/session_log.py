@@ -55,7 +55,7 @@ class _Doors(logging.Handler):
         return logging.getLogger().handlers == [self]
 
     def _is_own(self, record: logging.LogRecord) -> bool:
-        """Whether a record is one for the log of this process."""
+        """True if a record is one for the log of this process."""
         level = self._own_level if record.name.startswith(OURS) else logging.NOTSET
         return _session.get() is None and record.levelno >= level
 

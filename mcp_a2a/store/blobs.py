@@ -35,11 +35,11 @@ class BlobRow:
 
     @property
     def complete(self) -> bool:
-        """Whether all of them are."""
+        """True if all of them are."""
         return self.done == self.pieces
 
     def has(self, number: int) -> bool:
-        """Whether that piece is."""
+        """True if that piece is."""
         return bool(int.from_bytes(self.have, "little") >> number & 1)
 
 

@@ -50,7 +50,7 @@ class CallerFolder:
         """Names by hash, as they were read the last time; what is found is looked at again."""
 
     def check_new(self, name: str) -> None:
-        """Whether a caller of this name can be added.
+        """Check that a caller of this name can be added.
 
         Raises:
             ConfigurationError: the name cannot be one, or is taken.
@@ -63,7 +63,7 @@ class CallerFolder:
             raise _taken(name)
 
     def check_known(self, name: str) -> None:
-        """Whether there is a caller of this name.
+        """Check that there is a caller of this name.
 
         Raises:
             ConfigurationError: there is none.

@@ -29,7 +29,7 @@ def looks(path: Path | str) -> str:
 
 
 def is_checked(path: Path) -> bool:
-    """Whether the file is as it was when it was noted."""
+    """True if the file is as it was when it was noted."""
     try:
         noted = path.with_name(path.name + SUFFIX).read_text(errors="replace")
     except OSError:
@@ -61,7 +61,7 @@ def forget_checked(path: Path) -> None:
 
 
 def was_emptied(path: Path) -> bool:
-    """Whether there was a database in this place, and now there is nothing in it, or no file at all."""
+    """True if there was a database in this place, and now there is nothing in it, or no file at all."""
     try:
         return path.with_name(path.name + SUFFIX).exists() and not path.stat().st_size
     except FileNotFoundError:

@@ -63,7 +63,7 @@ def unusable(path: Path, error: sqlite3.Error) -> McpA2AError:
 
 
 def is_unreadable(error: Exception) -> bool:
-    """Whether the disk does not give back what was written to it."""
+    """True if the disk does not give back what was written to it."""
     return getattr(error, "sqlite_errorcode", 0) in (sqlite3.SQLITE_IOERR_READ, sqlite3.SQLITE_IOERR_CORRUPTFS)
 
 

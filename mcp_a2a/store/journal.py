@@ -212,7 +212,7 @@ def hold(connection: sqlite3.Connection, row: HeldRow, limits: HeldLimits) -> Ho
 
 
 def was_held(connection: sqlite3.Connection, row: HeldRow) -> bool:
-    """Whether this message of a stranger came before, and waits or has waited."""
+    """True if this message of a stranger came before, and waits or has waited."""
     found = connection.execute("SELECT 1 FROM held WHERE sender=? AND id=?", (row.sender, row.id)).fetchone()
     return found is not None
 

@@ -23,7 +23,7 @@ class Column:
     default: str | None
 
     def takes(self, value: Value) -> bool:
-        """Whether we would store this value here. A whole number in a REAL column is stored as an integer."""
+        """True if we would store this value here. A whole number in a REAL column is stored as an integer."""
         if value is None:
             return self.is_null_allowed
         match self.type:

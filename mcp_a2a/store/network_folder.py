@@ -45,7 +45,7 @@ class NetworkFolder:
 
     @property
     def usable(self) -> bool:
-        """Whether networks can be joined here."""
+        """True if networks can be joined here."""
         return self.path is not None
 
     def stamp(self) -> frozenset[tuple[str, int, int]] | None:
@@ -76,7 +76,7 @@ class NetworkFolder:
         return sorted((row for row in found if row is not None), key=lambda row: row.name)
 
     def holds(self, network: str) -> bool:
-        """Whether there is a file of this network, whether or not it can be read now."""
+        """True if there is a file of this network, whether or not it can be read now."""
         return self.path is not None and self._file(network).exists()
 
     def save(self, row: NetworkRow) -> None:

@@ -58,12 +58,12 @@ class Schema:
     loss: str
     """What is not visible any more when a damaged database was put aside, in a sentence."""
     erases: bool = True
-    """Whether what is deleted is overwritten, because it was readable."""
+    """True if what is deleted is overwritten, because it was readable."""
     max_checked_bytes: float = math.inf
     """Up to which size a database is read as a whole at a start."""
     log_pages: int = MAX_LOG_PAGES
     salvages: bool = True
-    """Whether rows are brought over from a damaged file. Only where nothing that was deleted can be read there."""
+    """True if rows are brought over from a damaged file. Only where nothing that was deleted can be read there."""
     changes: tuple[str, ...] = ()
     """Statements that set off its triggers."""
     carried: tuple[tuple[str, ...], ...] = ()
@@ -122,7 +122,7 @@ async def open_database(
 
 
 def _may_be_of_a_row(failure: Exception) -> bool:
-    """Whether what ended a node may be something that it read from its database."""
+    """True if what ended a node may be something that it read from its database."""
     if isinstance(failure, ExceptionGroup):
         return any(_may_be_of_a_row(cause) for cause in failure.exceptions)
     return not isinstance(failure, McpA2AError) or isinstance(failure, ProtocolError)
@@ -145,7 +145,7 @@ def _open_writer(path: Path, stamp: str, schema: Schema, *, unreadable: bool) ->
 
 
 def _is_damage(error: sqlite3.OperationalError) -> bool:
-    """Whether this is about what stands in the file, and not about the disk.
+    """True if this is about what stands in the file, and not about the disk.
 
     A text that is not UTF-8 has no code of SQLite's; tables or a format that are not those of its version have the
     general one.
@@ -273,7 +273,7 @@ def _prepare(path: Path, stamp: str, schema: Schema) -> sqlite3.Connection:
 
 
 def _has_whole_log(connection: sqlite3.Connection, written: int) -> bool:
-    """Whether SQLite takes every frame that was written to the log: it stops at the first that is damaged."""
+    """True if SQLite takes every frame that was written to the log: it stops at the first that is damaged."""
     return int(connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()[1]) >= written
 
 

@@ -84,7 +84,7 @@ def holder_of(lock: Path) -> int | None:
 
 
 def has_stand_in(folder: Path) -> bool:
-    """Whether the process that noted itself last is not the identity's own.
+    """True if the process that noted itself last is not the identity's own.
 
     A process that has the folder and could not note itself (no open file was left) is not taken for the one before.
     """
@@ -96,7 +96,7 @@ def has_stand_in(folder: Path) -> bool:
 
 
 def is_starting(folder: Path) -> bool:
-    """Whether the process that noted itself last holds the folder, and has yet to come to its node."""
+    """True if the process that noted itself last holds the folder, and has yet to come to its node."""
     pid = _noted(folder)
     try:
         words = _note(folder)
@@ -107,7 +107,7 @@ def is_starting(folder: Path) -> bool:
 
 
 def is_halted(pid: int | None) -> bool:
-    """Whether a process can do nothing until another continues it, as the system says."""
+    """True if a process can do nothing until another continues it, as the system says."""
     return state_of(pid) in _HALTED
 
 

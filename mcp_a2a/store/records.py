@@ -195,7 +195,7 @@ def find_task(connection: sqlite3.Connection, task_id: str) -> Task | None:
 
 
 def has_task(connection: sqlite3.Connection, task_id: str) -> bool:
-    """Whether there is a task with exactly this id."""
+    """True if there is a task with exactly this id."""
     return connection.execute("SELECT 1 FROM tasks WHERE id=?", (task_id,)).fetchone() is not None
 
 
@@ -266,7 +266,7 @@ class Dropped:
     dates: list[float]
     """Of the messages that had opened received tasks here."""
     is_more_left: bool
-    """Whether there may be more to drop."""
+    """True if there may be more to drop."""
 
 
 AT_ONCE = 500
@@ -303,7 +303,7 @@ def open_tasks_with(connection: sqlite3.Connection, peer: str) -> list[Task]:
 
 
 def has_open_sent(connection: sqlite3.Connection, peer: str) -> bool:
-    """Whether a task that we sent to this peer is not finished."""
+    """True if a task that we sent to this peer is not finished."""
     query = f"SELECT 1 FROM tasks WHERE direction='sent' AND peer=? AND {OPEN} LIMIT 1"  # noqa: S608
     return connection.execute(query, (peer,)).fetchone() is not None
 

@@ -74,7 +74,7 @@ def publish(connection: sqlite3.Connection, listing: Listing) -> int | str:
 
 
 def is_listed(connection: sqlite3.Connection, key: bytes, networks: Sequence[PeerId]) -> bool:
-    """Whether a key has an entry in the directory of any of these networks."""
+    """True if a key has an entry in the directory of any of these networks."""
     marks = ",".join("?" * len(networks))
     row = connection.execute(
         f"SELECT 1 FROM listings WHERE network IN ({marks}) AND peer=? AND length(sealed)>?",  # noqa: S608  only ?

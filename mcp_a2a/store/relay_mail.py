@@ -74,7 +74,7 @@ def _missing(connection: sqlite3.Connection, numbers: Sequence[int]) -> set[int]
 
 
 def _is_there(connection: sqlite3.Connection, message: Message) -> bool:
-    """Whether the row with its id is this depositor's, and the same to the last byte."""
+    """True if the row with its id is this depositor's, and the same to the last byte."""
     row = connection.execute(
         "SELECT depositor, envelope FROM messages WHERE envelope_id=? AND recipient=?",
         (message.envelope_id, message.recipient),
@@ -282,7 +282,7 @@ def note_correspondent(connection: sqlite3.Connection, key: bytes, other: bytes,
 
 
 def has_sent(connection: sqlite3.Connection, key: bytes, other: bytes) -> bool:
-    """Whether a key has sent to another."""
+    """True if a key has sent to another."""
     row = connection.execute("SELECT 1 FROM correspondents WHERE key=? AND other=?", (key, other)).fetchone()
     return row is not None
 

@@ -33,7 +33,7 @@ def note_relay(url: str) -> None:
 
 
 def is_noted(url: str) -> bool:
-    """Whether this user has invited others to this relay, from this machine."""
+    """True if this user has invited others to this relay, from this machine."""
     folders = [place / FOLDER for place in short_places() if is_private(place)]
     return any(is_private(folder) and _is_mine(folder / _name(url)) for folder in folders)
 

@@ -157,7 +157,7 @@ def _is_row_of(table: Table, values: Sequence[Value]) -> bool:
 
 
 def _is_of_the_schema(values: Sequence[Value]) -> bool:
-    """Whether this is a row of `sqlite_master`."""
+    """True if this is a row of `sqlite_master`."""
     return len(values) == 5 and values[0] in ("table", "index", "trigger")
 
 

@@ -37,7 +37,7 @@ def short_places() -> list[Path]:
 
 
 def is_private(folder: Path) -> bool:
-    """Whether it is a folder of this user that no other may write in."""
+    """True if it is a folder of this user that no other may write in."""
     try:
         found = folder.lstat()
     except OSError:
@@ -80,7 +80,7 @@ def socket_path(folder: Path, name: str = "control.sock") -> Path:
 
 
 def _is_left(path: Path) -> bool:
-    """Whether no process listens at a socket any more."""
+    """True if no process listens at a socket any more."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as caller:
         caller.settimeout(0)
         try:

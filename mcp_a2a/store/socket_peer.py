@@ -8,7 +8,7 @@ import struct
 
 
 def is_same_user(stream: socket.socket) -> bool:
-    """Whether the process at the other end is of this user."""
+    """True if the process at the other end is of this user."""
     found = _credentials(stream)
     return found is None or found[1] == os.getuid()  # without them the file's mode is the check
 

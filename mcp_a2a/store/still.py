@@ -59,7 +59,7 @@ def still_database(path: Path, lock: Path) -> Iterator[Database | None]:
 
 
 def _is_missing(path: Path) -> bool:
-    """Whether there is neither a database nor what is left of one."""
+    """True if there is neither a database nor what is left of one."""
     try:
         names = [file.name for file in path.parent.iterdir()]
     except FileNotFoundError:
@@ -110,7 +110,7 @@ def _connected(path: Path) -> sqlite3.Connection:
 
 
 def _has_log(path: Path) -> bool:
-    """Whether a process that ended suddenly has left what it had committed beside the file."""
+    """True if a process that ended suddenly has left what it had committed beside the file."""
     try:
         return path.with_name(f"{path.name}-wal").stat().st_size > 0
     except FileNotFoundError:

@@ -100,7 +100,7 @@ class Within:
     """Only those that have their status since then: "greater than or equal" (a2a.proto, ListTasksRequest)."""
 
     def holds(self, record: Task) -> bool:
-        """Whether a task is in reach."""
+        """True if a task is in reach."""
         return (record.direction, record.peer, record.caller) == (self.direction, self.peer, self.caller)
 
     def where(self) -> tuple[str, list[object]]:
@@ -123,7 +123,7 @@ class Within:
 
     @property
     def is_counted(self) -> bool:
-        """Whether the database keeps the number of these tasks."""
+        """True if the database keeps the number of these tasks."""
         of_client = bool(self.caller) or self.peer.startswith("caller:")
         return self.after is None and (self.context_id is None or of_client)
 

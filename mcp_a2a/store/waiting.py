@@ -1,4 +1,4 @@
-"""Whether something of an identity waits to be sent, or an answer is awaited: read beside its node."""
+"""Work that an identity has left while its node is down: messages to send and answers to await, read from the disk."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def stamp_of(database: Path) -> Stamp:
 
 
 def has_business(database: Path) -> bool:
-    """Whether a database that no process has open holds something to be sent, or a task whose answer is awaited.
+    """True if a database that no process has open holds something to be sent, or a task whose answer is awaited.
 
     Nothing is written, not even by SQLite: its owner reads the whole of a file that changed. One of another version has
     none: to migrate it is for its own process, which may be of that version. The caller holds the lock of the identity.
@@ -32,7 +32,7 @@ def has_business(database: Path) -> bool:
 
 
 def anything_waits(connection: sqlite3.Connection) -> bool:
-    """Whether something is to be sent, or the answer to a task is awaited; a question waits for its person."""
+    """True if something is to be sent, or the answer to a task is awaited; a question waits for its person."""
     row = connection.execute(
         "SELECT EXISTS(SELECT 1 FROM outbox) OR EXISTS(SELECT 1 FROM web_letters) OR EXISTS("
         "SELECT 1 FROM tasks WHERE state IN ('TASK_STATE_SUBMITTED', 'TASK_STATE_WORKING') AND direction='sent' "

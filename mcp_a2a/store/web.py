@@ -26,7 +26,7 @@ class WebRow:
     headers: dict[str, str] = field(default_factory=dict, repr=False)
     last_seen: float | None = None
     bound: bool = False
-    """Whether the card that `key` has signed names no place but the origin that it was read from."""
+    """True if the card that `key` has signed names no place but the origin that it was read from."""
 
 
 @dataclass(frozen=True, slots=True)

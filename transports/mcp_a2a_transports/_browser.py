@@ -161,7 +161,7 @@ class Browser(RecordUpdateListener):
             self._names_at.setdefault(host, set()).add(name)
 
     def _has_its_share(self, name: str, machine: str) -> bool:
-        """Whether a newcomer would give one machine more than half of the table: the rest is for others.
+        """True if a newcomer would give one machine more than half of the table: the rest is for others.
 
         A machine is an address here, since a record does not say who sent it.
         """

@@ -65,7 +65,7 @@ class House(Protocol):
         ...
 
     def admit(self, link: DrivenLink, peer: PeerId) -> bool:
-        """Whether a link whose handshake is complete may open."""
+        """True if a link whose handshake is complete may open."""
         ...
 
 

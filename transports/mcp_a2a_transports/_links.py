@@ -99,7 +99,7 @@ class Links(House):
             await link.ended.wait()
 
     def _make_room(self, newcomer: Place) -> bool:
-        """Whether there is a place for a link that others open; who has to leave for it does."""
+        """True if there is a place for a link that others open; who has to leave for it does."""
         others = [link for link, side in self._links.items() if side is Side.LISTENER and link.is_open]
         verdict = find_place([self._place(link, link.peer) for link in others], newcomer)
         if verdict.leaves is not None:

@@ -208,7 +208,7 @@ class Reception(web.Server):
 
 
 def _is_from_here(connection: Connection) -> bool:
-    """Whether the other end is on this machine, by whichever of its addresses."""
+    """True if the other end is on this machine, by whichever of its addresses."""
     host = address_of(connection).host
     return is_here(host) or host == text_of_end(connection.get_extra_info("sockname"))
 
@@ -227,7 +227,7 @@ async def open_reception() -> AsyncIterator[tuple[Reception, web.ServerRunner]]:
 
 
 def asks_for_link(request: web.BaseRequest, websocket: web.WebSocketResponse) -> bool:
-    """Whether a request may become a link."""
+    """True if a request may become a link."""
     # A page in a browser sends Origin and has no business here, whatever machine it is on.
     is_page = "Origin" in request.headers
     return not is_page and websocket.can_prepare(request).ok

@@ -47,7 +47,7 @@ class WebSocketChannel(Channel):
 
     @property
     def stays_here(self) -> bool:
-        """Whether both ends are this machine: what connects to an address of its own comes from that address."""
+        """True if both ends are this machine: what connects to an address of its own comes from that address."""
         here = self.here
         return here is not None and here == text_of_end(self._connection.get_extra_info("peername"))
 

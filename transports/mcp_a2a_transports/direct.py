@@ -97,7 +97,7 @@ def own_addresses(port: int, bound_to: str = "*") -> tuple[DirectAddr, ...]:
 
 
 def is_near(address: DirectAddr) -> bool:
-    """Whether an address that another machine named is worth dialling: public, or private on a network of ours.
+    """True if an address that another machine named is worth dialling: public, or private on a network of ours.
 
     A private address of another network may belong to another machine here. A name may resolve to anything, and below
     `MIN_PORT` is what no agent of a user listens on.

@@ -138,5 +138,5 @@ def _one_of_each_kind(hosts: Sequence[str]) -> list[str]:
 
 
 def _still_holds(told: WebSighting, now: WebSighting) -> bool:
-    """Whether what was told of an announcement is still true: it may name more beside by now."""
+    """True if what was told of an announcement is still true: it may name more beside by now."""
     return set(told.others) <= set(now.others) and replace(told, others=now.others) == now

@@ -62,7 +62,7 @@ class _Wire:
     def __init__(self, network: MemoryNetwork, dialler: str, listener: str) -> None:
         self.hosts = frozenset((dialler, listener))
         self.swallowed = False
-        """Whether a silent cut took something, so that nothing after it may arrive."""
+        """True if a silent cut took something, so that nothing after it may arrive."""
         there = anyio.create_memory_object_stream[_Due](WINDOW)
         back = anyio.create_memory_object_stream[_Due](WINDOW)
         self.ends = (
@@ -182,7 +182,7 @@ class MemoryNetwork:
         return *wire.ends, self._hosts[name]
 
     def duplicates(self) -> bool:
-        """Whether this dial opens a second link."""
+        """True if this dial opens a second link."""
         return self._chances.random() < self.faults.duplication
 
     def transmit(self, wire: _Wire, way: tuple[str, str], frame: str | bytes) -> float | None:
@@ -196,7 +196,7 @@ class MemoryNetwork:
         return anyio.current_time() + self._travel_seconds()
 
     def swallows(self, wire: _Wire) -> bool:
-        """Whether a silent cut takes what travels on this wire."""
+        """True if a silent cut takes what travels on this wire."""
         wire.swallowed = wire.swallowed or wire.hosts in self._cuts
         return wire.swallowed
 

@@ -92,12 +92,12 @@ class Interface:
 
     @property
     def is_loopback(self) -> bool:
-        """Whether it leads to this machine alone."""
+        """True if it leads to this machine alone."""
         return all(one.ip.is_loopback for one in self.ips)
 
     @property
     def has_ipv6(self) -> bool:
-        """Whether it takes part in IPv6."""
+        """True if it takes part in IPv6."""
         return any(one.version == 6 for one in self.ips)
 
     def reachable(self, addresses: Iterable[str]) -> tuple[str, ...]:
@@ -164,7 +164,7 @@ class Surroundings:
         self._changed = anyio.Event()
         self._hearers: list[Callable[[], None]] = []
         self.is_told = False
-        """Whether the kernel tells of changes."""
+        """True if the kernel tells of changes."""
 
     @property
     def changed(self) -> anyio.Event:
@@ -185,7 +185,7 @@ class Surroundings:
             self._hearers.remove(hear)
 
     def lacks(self, end: object) -> bool:
-        """Whether a connection, by the name of its socket, runs over an address that this machine no longer has."""
+        """True if a connection, by the name of its socket, runs over an address that this machine no longer has."""
         host = text_of_end(end)
         if host is None or host in self.addresses or (ip := _ip_untrusted(host)) is None:
             return False
@@ -273,7 +273,7 @@ def _addresses_of(every: Iterable[Interface]) -> frozenset[str]:
 
 
 def _is_port_of_a_bridge(name: str) -> bool:
-    """Whether what arrives there is the bridge's: a machine with containers has hundreds of them."""
+    """True if what arrives there is the bridge's: a machine with containers has hundreds of them."""
     return sys.platform == "linux" and (_DEVICES / name / "brport").exists()
 
 

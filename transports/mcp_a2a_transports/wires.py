@@ -114,7 +114,7 @@ class Multicast:
 
     @property
     def is_deaf(self) -> bool:
-        """Whether this machine is on a network, and takes no part in multicast there at the moment."""
+        """True if this machine is on a network, and takes no part in multicast there at the moment."""
         return bool(self._surroundings.now) and not self._wires
 
     @property
@@ -179,7 +179,7 @@ class Wire:
 
     @property
     def is_whole(self) -> bool:
-        """Whether it speaks in every family that the interface has."""
+        """True if it speaks in every family that the interface has."""
         return len(self.zeroconf.engine.senders) == len(_choice(self.interface))
 
     @property

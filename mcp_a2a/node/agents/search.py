@@ -116,7 +116,7 @@ class Search:
             ) from None
 
     def _is_skill(self, asked: str) -> bool:
-        """Whether an agent that is known has a skill with this id."""
+        """True if an agent that is known has a skill with this id."""
         known = (*self.directory, *self.web)
         return any(skill.id == asked.strip() for peer in known for skill in peer.skills)
 

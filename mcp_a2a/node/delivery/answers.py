@@ -103,7 +103,7 @@ class Answered:
 
     word: Word
     signed: bool = False
-    """Whether the recipient has signed it for this message."""
+    """True if the recipient has signed it for this message."""
     code: str = ""
     """Of a refusal."""
     retry_after: float | None = None

@@ -28,7 +28,7 @@ class Courier(Protocol):
 
     @property
     def retargets(self) -> bool:
-        """Whether a task that was refused may go to another agent under its id."""
+        """True if a task that was refused may go to another agent under its id."""
         ...
 
     def carry(self, send: Send) -> None:

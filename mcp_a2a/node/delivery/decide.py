@@ -217,7 +217,7 @@ def _tell(case: Case, obstacle: Obstacle) -> None:
 
 
 def fits(some: Outgoing, at: At) -> bool:
-    """Whether the dates of a message fit the wall clock."""
+    """True if the dates of a message fit the wall clock."""
     return some.created <= at.wall + WRITTEN_AHEAD_SECONDS and at.wall < some.expires
 
 

@@ -92,11 +92,11 @@ class Route:
     shown: str = ""
     """Where it leads, and by which way, as a person reads it."""
     streams: bool = False
-    """Whether the destination reports on an open task by itself, so that the first look need not wait."""
+    """True if the destination reports on an open task by itself, so that the first look need not wait."""
 
     @property
     def is_relayed(self) -> bool:
-        """Whether the other end of the route is a relay."""
+        """True if the other end of the route is a relay."""
         return self.way is Way.RELAY
 
 
@@ -180,4 +180,4 @@ class Send:
     destination: str
     route: Route
     anew: bool
-    """Whether an envelope that was made for it before must not be used again."""
+    """True if an envelope that was made for it before must not be used again."""

@@ -231,7 +231,7 @@ class Outbox:
         self._advance(at)
 
     def _expects(self, did: str) -> bool:
-        """Whether an answer of this peer is awaited."""
+        """True if an answer of this peer is awaited."""
         if self._directory.get(PeerId.parse_untrusted(did)).row.trust == "blocked":
             return False
         try:
@@ -278,11 +278,11 @@ class Outbox:
         return said(obstacle, self._context.clocks.blame(PeerId.parse_untrusted(did)))
 
     def holds(self, message_id: str) -> bool:
-        """Whether a message has yet to be taken by its recipient."""
+        """True if a message has yet to be taken by its recipient."""
         return self._queue.holds(message_id)
 
     def settled(self, message_id: str) -> bool:
-        """Whether a message is off our hands: delivered, or stored at a relay."""
+        """True if a message is off our hands: delivered, or stored at a relay."""
         return self._queue.is_off_our_hands(message_id)
 
     # --- the machine -----------------------------------------------------------------------------

@@ -37,16 +37,16 @@ class Overview:
         return peer.messages if peer is not None else 0
 
     def needs_route(self, destination: str) -> bool:
-        """Whether a message or a piece waits for this destination."""
+        """True if a message or a piece waits for this destination."""
         peer = self._waiting.peers.get(destination)
         return peer is not None and bool(peer.entries)
 
     def holds(self, message_id: str) -> bool:
-        """Whether a message has yet to be taken by its recipient."""
+        """True if a message has yet to be taken by its recipient."""
         return message_id in self._waiting.entries
 
     def is_off_our_hands(self, message_id: str) -> bool:
-        """Whether a message is delivered, given up, or stored at a relay."""
+        """True if a message is delivered, given up, or stored at a relay."""
         entry = self._waiting.entries.get(message_id)
         return entry is None or entry.state is State.STORED
 

@@ -81,11 +81,11 @@ class PeerQueue:
         return next((one for one in known if not (is_large and one.is_relayed)), self.best)
 
     def has_direct(self, entry: Pending) -> bool:
-        """Whether a direct route is there whose other end is not known to lack the task of the entry."""
+        """True if a direct route is there whose other end is not known to lack the task of the entry."""
         return any(not one.is_relayed and one.id not in entry.strangers for one in self.routes.values())
 
     def is_large(self, entry: Pending) -> bool:
-        """Whether it is a piece of a file that is too large for relays."""
+        """True if it is a piece of a file that is too large for relays."""
         return entry.is_piece and entry.some.pieces > self.patience.relayed_pieces
 
     # --- states

@@ -68,7 +68,7 @@ class Pending:
         self.paused = False
         self.held = False
         self.is_ready = False
-        """Whether it is among the candidates of its destination."""
+        """True if it is among the candidates of its destination."""
         self.anew = False
         self.redating = False
         """The shell was asked for other dates."""
@@ -89,11 +89,11 @@ class Pending:
 
     @property
     def is_flying(self) -> bool:
-        """Whether it is with a courier, or unanswered on a route."""
+        """True if it is with a courier, or unanswered on a route."""
         return self.state in (State.OFFERED, State.UNDER_WAY)
 
     def went_by(self, route: Route) -> bool:
-        """Whether this route carries it, or leads to the relay that stores it or is to store it."""
+        """True if this route carries it, or leads to the relay that stores it or is to store it."""
         if self.route is not None and self.route.id == route.id:
             return True
         own = self.route.address if self.route is not None and self.route.is_relayed else self.address
@@ -147,9 +147,9 @@ class TaskLine:
         self.updates: dict[str, Pending] = {}
         """Updates that wait."""
         self.unmerged = False
-        """Whether an update came since they were last to be merged."""
+        """True if an update came since they were last to be merged."""
         self.merging = False
-        """Whether the shell was asked to merge them."""
+        """True if the shell was asked to merge them."""
         self.offered: Pending | None = None
         """The message that a courier has yet to say of whether it went: if not, none may have overtaken it."""
         self.follows = ""
@@ -182,7 +182,7 @@ class TaskLine:
         return max(gates, default=None, key=order_of)
 
     def is_sendable(self, entry: Pending, address: str | None) -> bool:
-        """Whether a waiting message or piece may go now, by a relay at `address` (None: by another route)."""
+        """True if a waiting message or piece may go now, by a relay at `address` (None: by another route)."""
         if entry.state is not State.WAITING or entry.paused or entry.redating:
             return False
         if entry.is_piece:
@@ -200,7 +200,7 @@ class TaskLine:
 
 
 def may_pass(entry: Pending, gate: Pending) -> bool:
-    """Whether this is a cancellation behind a copy at a relay: there it may follow."""
+    """True if this is a cancellation behind a copy at a relay: there it may follow."""
     return entry.some.kind is Kind.CANCEL and gate.state is State.STORED
 
 

@@ -128,7 +128,7 @@ class DeliveryQueue(Overview):
             self.withdraw(list(peer.entries), at)
 
     def attend(self, destination: str, at: At, *, wanted: bool) -> None:
-        """Whether an answer of this destination is awaited: then a route is kept, or its task is looked at."""
+        """Set whether an answer of this destination is awaited: then a route is kept, or its task is polled."""
         peer = self._waiting.peer(destination) if wanted else self._waiting.peers.get(destination)
         if peer is None or (wanted and peer.attended):
             return
@@ -251,7 +251,7 @@ class DeliveryQueue(Overview):
         self._schedule.touch(peer, at)
 
     def may_answer(self, token: bytes, route: Route, *, signed: bool) -> bool:
-        """Whether an answer that names `token` counts: it is the recipient's, or of what carries the message."""
+        """True if an answer that names `token` counts: it is the recipient's, or of what carries the message."""
         entry = self._waiting.tokens.get(token)
         return entry is not None and (signed or entry.went_by(route))
 

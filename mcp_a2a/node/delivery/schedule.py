@@ -57,7 +57,7 @@ class Schedule:
         return sends
 
     def _is_dated(self, entry: Pending, at: At) -> bool:
-        """Whether the dates of a message fit the clock; where they do not, it waits for others.
+        """True if the dates of a message fit the clock; where they do not, it waits for others.
 
         One of an earlier run may be as old as it says, if the machine was off since: it waits until the clock is
         confirmed.
@@ -138,7 +138,7 @@ class Schedule:
             self._probe(peer, routes)
 
     def _is_silent(self, entry: Pending, at: At) -> bool:
-        """Whether the other end of a route is to give a sign of life. What is lost for certain is sent again."""
+        """True if the other end of a route is to give a sign of life. What is lost for certain is sent again."""
         patience = self._waiting.peer_of(entry).patience
         if at.ticks >= entry.since + (patience.piece_answer if entry.is_piece else patience.answer):
             self._waiting.wait(entry, at)

@@ -317,5 +317,5 @@ def _way_of(link: Link) -> Way:
 
 
 def _is_shown(bundle: KeyBundle, peer: Peer) -> bool:
-    """Whether the peer shows this key on a link of its own right now: then it has it, whatever its dates say."""
+    """True if the peer shows this key on a link of its own right now: then it has it, whatever its dates say."""
     return any(link.bundle is bundle and not link.is_relayed for link in peer.links)

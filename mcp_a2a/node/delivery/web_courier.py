@@ -233,7 +233,7 @@ class WebCourier:
         return record is None or at_rest(record.state)
 
     def _may_stream(self, errand: Errand, peer: WebPeer) -> bool:
-        """Whether the agent streams, as far as we know, and we have a connection to spare."""
+        """True if the agent streams, as far as we know, and we have a connection to spare."""
         return peer.agent.streams and errand.streams and self._listening < MAX_LISTENING
 
     async def _listen(self, errand: Errand, events: Events, letter: LetterRow | None) -> None:
@@ -371,7 +371,7 @@ class WebCourier:
     async def _has_ended(
         self, errand: Errand, record: Task, letter: LetterRow | None, peer: WebPeer | None, error: WebError
     ) -> bool:
-        """Whether its agent broke over our reply, and has an end of the task all the same: then that is its word."""
+        """True if its agent broke over our reply, and has an end of the task all the same: then that is its word."""
         if peer is None or letter is None or record.remote is None or not isinstance(error, WebFailedError):
             return False
         try:
@@ -398,5 +398,5 @@ class WebCourier:
 
 
 def _may_have_been_heard(record: Task, error: WebError) -> bool:
-    """Whether a refusal may only mean that the agent went on already: a reply whose answer was lost is told twice."""
+    """True if a refusal may only mean that the agent went on already: a reply whose answer was lost is told twice."""
     return record.remote is not None and isinstance(error, WebRefusedError) and error.reason == "UNSUPPORTED_OPERATION"

@@ -54,7 +54,7 @@ class Errand:
     """True after an unexpected error: an errand that failed so is not repeated."""
 
     def is_hopeless(self, error: WebError, *, undelivered: bool) -> bool:
-        """Whether trying again would be in vain, or do more harm than good."""
+        """True if trying again would be in vain, or do more harm than good."""
         if undelivered and isinstance(error, AnswerLostError):
             self.lost += 1
             return self.lost >= MAX_LOST

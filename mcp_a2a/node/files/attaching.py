@@ -122,7 +122,7 @@ class Attached:
 
     @property
     def needs_direct(self) -> bool:
-        """Whether no relay takes it."""
+        """True if no relay takes it."""
         return self.largest > MAX_RELAYED_SIZE
 
 
@@ -172,7 +172,7 @@ class Attaching:
         return Attached(tuple(made), tuple(refs))
 
     async def _has_room(self) -> bool:
-        """Whether more files may be kept; those of finished tasks make room."""
+        """True if more files may be kept; those of finished tasks make room."""
         over = self._context.database.read(bytes_out) - MAX_OUT_BYTES
         if over <= 0:
             return True

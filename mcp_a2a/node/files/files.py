@@ -176,7 +176,7 @@ def _results(record: Task) -> Iterator[Part]:
 
 
 def _may_move(record: Task) -> bool:
-    """Whether files of it may be on their way: a look that costs nothing, for the many tasks that have none."""
+    """True if files of it may be on their way: a look that costs nothing, for the many tasks that have none."""
     if record.counterpart != "sealed" or (record.sent and record.done):
         return False
     return record.sent or any(map(is_blob, _results(record)))

@@ -171,21 +171,21 @@ class Pieces:
         self._came_without[payload.id] = self._came_without.get(payload.id, 0) + 1
 
     def are_gone(self, payload: Payload) -> bool:
-        """Whether a message has come so often without its files that they do not come by themselves."""
+        """True if a message has come so often without its files that they do not come by themselves."""
         if self._came_without.get(payload.id, 0) < GONE_AFTER:
             return False
         del self._came_without[payload.id]
         return True
 
     def _matters(self, payload: Payload) -> bool:
-        """Whether the message may change anything: of one that came before, the files may be gone."""
+        """True if the message may change anything: of one that came before, the files may be gone."""
         record = self._context.database.read(lambda connection: find_task(connection, payload.task))
         return payload.type == "task" if record is None else payload.type != "task" and not record.done
 
     # --- checking --------------------------------------------------------------------------------
 
     async def check(self, sender: str, task: str, refs: Sequence[BlobRef]) -> Verdict:
-        """Whether all these files of a message are here, and are what it says."""
+        """Check that all these files of a message are here, and are the ones that it names."""
         for ref in refs:
             row = self._context.database.read(partial(find_in, peer=sender, blob_id=ref.id))
             if row is None or row.task != task or not row.complete:
@@ -223,7 +223,7 @@ class Pieces:
         return await self._context.database.write(remember)
 
     def missing(self, connection: sqlite3.Connection, sender: str, refs: Sequence[BlobRef]) -> bool:
-        """Whether some of these files were not here and checked at this moment."""
+        """True if some of these files were not here and checked at this moment."""
         rows = (find_in(connection, sender, ref.id) for ref in refs)
         return any(row is None or row.checked != ref.sha256 for row, ref in zip(rows, refs, strict=True))
 
@@ -241,10 +241,10 @@ def _failed(payload: Payload) -> Payload:
 
 
 def _is_result(record: Task | None, sender: str) -> bool:
-    """Whether a file belongs to what was asked for here."""
+    """True if a file belongs to what was asked for here."""
     return record is not None and record.sent and record.peer == sender
 
 
 def _expected(record: Task | None, sender: str) -> bool:
-    """Whether a file may come without its sender being admitted: we asked it for something, or it had been."""
+    """True if a file may come without its sender being admitted: we asked it for something, or it had been."""
     return record is not None and record.peer == sender and not record.done

@@ -101,7 +101,7 @@ class SharedNode:
         self._failure: McpA2AError | None = None
         self._came_up = self._opening = False
         self.owner = False
-        """Whether this process runs the node."""
+        """True if this process runs the node."""
 
     def start(self) -> None:
         """Begin to own or reach the node, in the background."""

@@ -193,7 +193,7 @@ async def _called(path: Path) -> AsyncIterator[None]:
 
 
 def _is_ours(folder: Path, database: Path) -> bool:
-    """Whether it is an identity of this folder and user, and has been used. A link leads to that of another home."""
+    """True if it is an identity of this folder and user, and has been used. A link leads to that of another home."""
     try:
         places = [path.lstat() for path in (folder, database, folder / KEY_FILE)]
     except OSError:

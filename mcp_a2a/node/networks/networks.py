@@ -172,12 +172,12 @@ class Networks:
         return tuple(joined.row.name for joined in self if joined.members.get(peer_id, 0) > now)
 
     def is_member(self, peer_id: PeerId) -> bool:
-        """Whether this peer is in a network of ours."""
+        """True if this peer is in a network of ours."""
         return bool(self.shared_with(peer_id))
 
     @property
     def settled(self) -> bool:
-        """Whether every relay has told what it knows, or cannot be reached."""
+        """True if every relay has told what it knows, or cannot be reached."""
         return all(self.is_synced(joined, url) or url in self.failures for joined in self for url in joined.row.relays)
 
     async def wait_settled(self, seconds: float) -> None:
@@ -187,11 +187,11 @@ class Networks:
                 await self.changes.event().wait()
 
     def is_synced(self, joined: Joined, url: str) -> bool:
-        """Whether the relay has told all it knows of the network since we started."""
+        """True if the relay has told all it knows of the network since we started."""
         return (joined.network.id, url) in self._synced
 
     async def find(self, did: str) -> bool:
-        """Whether a relay of ours has a mailbox for this key; then it can be sent to from now on."""
+        """True if a relay of ours has a mailbox for this key; then it can be sent to from now on."""
         try:
             peer_id = PeerId.parse_untrusted(did)
         except RemoteProtocolError:

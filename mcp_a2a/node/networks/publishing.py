@@ -44,7 +44,7 @@ class Publishing:
                 self.everywhere()
 
     def is_leaving(self, network: PeerId) -> bool:
-        """Whether we are about to be in this network no more."""
+        """True if we are about to be in this network no more."""
         return network in self._leaving
 
     async def publish(self, joined: Joined, url: str) -> None:

@@ -64,7 +64,7 @@ async def _addresses(url: RelayUrl) -> list[str]:
 
 
 def _is_of_ours(address: str) -> bool:
-    """Whether an interface of this machine has the address: what listens on all of them is reached by it as well."""
+    """True if an interface of this machine has the address: what listens on all of them is reached by it as well."""
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     with suppress(OSError), socket.socket(family, socket.SOCK_DGRAM) as probe:
         probe.bind((address, 0))  # sends nothing

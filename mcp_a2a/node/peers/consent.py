@@ -108,19 +108,19 @@ class ConsentBook:
         raise ConsentNeededError(agent, shown_url(agent), stranger=True)
 
     def url_allowed(self, agent: str) -> bool:
-        """Whether a URL that was never met may be read and sent to."""
+        """True if a URL that was never met may be read and sent to."""
         return self._answer(agent, "text") == "allowed"
 
     def text(self, agent: Peer | WebPeer) -> Standing:
-        """Whether a text may go to this agent."""
+        """The consent for texts to this agent."""
         return "allowed" if self.is_known(agent) else self._answer(key_of(agent), "text")
 
     def files(self, agent: Peer | WebPeer) -> Standing:
-        """Whether files may."""
+        """The consent for files to this agent."""
         return "allowed" if self._is_own(agent) else self._answer(key_of(agent), "files")
 
     def is_known(self, agent: Peer | WebPeer) -> bool:
-        """Whether it is own, trusted, a member, or was added by a person."""
+        """True if it is own, trusted, a member, or was added by a person."""
         if isinstance(agent, WebPeer):
             return agent.is_typed and not self._is_blocked(agent)
         if agent.row.trust == "blocked":
@@ -128,7 +128,7 @@ class ConsentBook:
         return self._trust.of(agent) != "stranger" or bool(agent.row.addresses)
 
     def _is_blocked(self, web: WebPeer) -> bool:
-        """Whether the key that this URL belongs to was blocked."""
+        """True if the key that this URL belongs to was blocked."""
         return any(peer.row.trust == "blocked" and peer.row.did == web.key for peer in self._directory)
 
     def _is_own(self, agent: Peer | WebPeer) -> bool:

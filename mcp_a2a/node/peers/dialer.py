@@ -114,7 +114,7 @@ class Dialer:
         return flight.link
 
     def _may_be_better(self, peer: Peer, link: Link) -> bool:
-        """Whether it is worth looking for a better way than this link."""
+        """True if it is worth looking for a better way than this link."""
         if not link.is_relayed:
             return False
         if peer.attends and link.address not in peer.attends:

@@ -67,12 +67,12 @@ class Peer:
 
     @property
     def has_direct_link(self) -> bool:
-        """Whether it is reached without a relay."""
+        """True if it is reached without a relay."""
         return any(not link.is_relayed for link in self.links)
 
     @property
     def online(self) -> bool:
-        """Whether it is there now, by an open link or by the word of a relay."""
+        """True if it is there now, by an open link or by the word of a relay."""
         return self.has_direct_link or bool(self.attends)
 
     @property
@@ -82,7 +82,7 @@ class Peer:
 
     @property
     def is_unnamed(self) -> bool:
-        """Whether it is about to say who it is."""
+        """True if it is about to say who it is."""
         return self.advert is None and self.row.trust != "blocked" and (self.has_direct_link or self.is_near)
 
     @property
@@ -283,16 +283,16 @@ class Directory:
 
     @staticmethod
     def _may_be_meant(peer: Peer) -> bool:
-        """Whether it is there, or is about to be."""
+        """True if it is there, or is about to be."""
         return bool(peer.links or peer.sightings)
 
     def _is_ours(self, peer: Peer) -> bool:
-        """Whether a person has put it here, or it is another identity of this data folder."""
+        """True if a person has put it here, or it is another identity of this data folder."""
         return self._is_paired(peer) or self._trust.of(peer) == "own"
 
     @staticmethod
     def _is_paired(peer: Peer) -> bool:
-        """Whether a person trusted it by the name that it has now."""
+        """True if a person trusted it by the name that it has now."""
         return peer.row.trust == "trusted" and not _has_renamed(peer)
 
     def _by_did(self, asked: str) -> Peer:

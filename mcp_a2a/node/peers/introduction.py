@@ -117,7 +117,7 @@ class Introduction:
         return self._fitted[1]
 
     def _says_what_is_so(self, advert: Advert, addresses: tuple[str, ...]) -> bool:
-        """Whether an advert that was signed before can be shown now. One of a clock that was ahead cannot."""
+        """True if an advert that was signed before can be shown now. One of a clock that was ahead cannot."""
         is_young = MAX_LIFETIME_SECONDS / 2 <= advert.expires - self._context.clock() <= MAX_LIFETIME_SECONDS
         same = (advert.card, advert.addresses, advert.bundle) == (self._shown(), addresses, self._ring.current)
         return is_young and same

@@ -57,7 +57,7 @@ class TrustBook:
         return Standing.MEMBER if self.is_member(peer_id) else Standing.STRANGER
 
     def admits(self, peer: Peer) -> bool:
-        """Whether tasks of this peer are taken without asking."""
+        """True if tasks of this peer are taken without asking."""
         trust = self.of(peer)
         return trust in ("own", "trusted", "member") or (trust == "stranger" and self.accept == "anyone")
 

@@ -40,7 +40,7 @@ class Ways:
         return peer if is_there or peer.row.addresses or self._trust.of(peer) != "stranger" else None
 
     def is_ours(self, web: WebPeer) -> bool:
-        """Whether it is a way to this very node."""
+        """True if it is a way to this very node."""
         return web.key == str(self._me)
 
     def urls_of(self, peer: Peer) -> Sequence[WebPeer]:

@@ -183,7 +183,7 @@ class WebBook:
         return await self.calls.find_card(spelled(url), within=RANGES[origin], headers=headers)
 
     async def _check(self, agent: WebAgent) -> None:
-        """Whether a person who adds it gets an agent that can be called.
+        """Check that a person who adds this agent gets one that can be called.
 
         Raises:
             AddressNotAllowedError: it names an interface that may not be; says what would have to be allowed.

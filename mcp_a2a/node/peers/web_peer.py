@@ -69,7 +69,7 @@ class WebPeer:
         return tuple(preview(address, 1024) for address in said)
 
     def has_skill(self, skill: str) -> bool:
-        """Whether one of its skills is called so."""
+        """True if one of its skills is called so."""
         wanted = skill.strip().casefold()
         return any(wanted in (offered.id.casefold(), offered.name.casefold()) for offered in self.skills)
 
@@ -80,7 +80,7 @@ class WebPeer:
 
     @property
     def is_typed(self) -> bool:
-        """Whether a person has added it."""
+        """True if a person has added it."""
         return self.row.origin in (TYPED, NEAR)
 
     def view(self, waiting: int = 0) -> AgentView:

@@ -98,7 +98,7 @@ class Clocks:
             self.on_testimony(peer)
 
     def is_heard(self, peer: PeerId) -> bool:
-        """Whether it is known what a peer's clock shows."""
+        """True if it is known what a peer's clock shows."""
         return self.witnesses.difference(peer, 0.0, 0.0) is not None
 
     def refuse(self, peer: PeerId) -> None:

@@ -42,7 +42,7 @@ class NodeParts:
     own_addresses: Callable[[int], Sequence[DirectAddr]]
     """Where others on our networks may dial a port of ours."""
     near: Callable[[DirectAddr], bool]
-    """Whether an address that a member names is worth dialling from here."""
+    """True if an address that a member names is worth dialling from here."""
     moved: Callable[[], Awaitable[None]] | None = None
     """Returns when interfaces or addresses of this machine have changed; without it they are looked at every
     `moves.ADDRESS_SECONDS`."""

@@ -59,7 +59,7 @@ class Order:
 
     @property
     def open(self) -> bool:
-        """Whether it can take one more in this round."""
+        """True if it can take one more in this round."""
         return not self.ready.is_set() and self.reserved + len(self.leased) < self.capacity
 
 

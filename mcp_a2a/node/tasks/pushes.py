@@ -228,7 +228,7 @@ class Pushes:
         yield from reading.events
 
     def _permits(self, record: Task) -> bool:
-        """Whether the caller of a task still is one, and still has its agent."""
+        """True if the caller of a task still is one, and still has its agent."""
         agent = OWN_AGENT if record.direction == "received" else record.peer
         return record.caller == OWNER or agent in self._callers.agents_of(record.caller)
 

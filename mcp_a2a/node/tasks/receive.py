@@ -192,7 +192,7 @@ def _opening(payload: Payload, body: TaskBody, name: str, seq_out: int = 0) -> e
 
 
 def _is_of_its_sender(payload: Payload) -> bool:
-    """Whether a withdrawal is of a task of its sender: others may know the id of a task that has not come."""
+    """True if a withdrawal is of a task of its sender: others may know the id of a task that has not come."""
     opening = payload.body.opening if isinstance(payload.body, CancelBody) else None
     return opening is not None and payload.task == task_id_of(payload.from_, opening)
 
@@ -225,12 +225,12 @@ def check_repeated(connection: sqlite3.Connection, payload: Payload) -> Task | N
 
 
 def may_be_forgotten(connection: sqlite3.Connection, payload: Payload) -> bool:
-    """Whether this message may have been here, and its task is no longer remembered."""
+    """True if this message may have been here, and its task is no longer remembered."""
     kept = get_meta(connection, FORGOTTEN)
     return kept is not None and not has_task(connection, payload.task) and Forgotten.load(kept).covers(payload.created)
 
 
 def too_many_open(connection: sqlite3.Connection, peer: str, more: int = 0) -> bool:
-    """Whether more is unfinished here than we take, or would be with so many more: of this peer, or of all."""
+    """True if more is unfinished here than we take, or would be with so many more: of this peer, or of all."""
     theirs, all_open = count_open(connection, peer)
     return theirs + more > MAX_OPEN_PER_PEER or all_open + more > MAX_OPEN

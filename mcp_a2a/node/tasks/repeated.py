@@ -39,7 +39,7 @@ def check_message(known: Task, message: Message, skill: str | None) -> None:
 
 
 def check_turn(known: Task, message: Message, files: Sequence[FileArg] = ()) -> bool:
-    """Whether this was said in the task before, under the same key.
+    """True if this was said in the task before, under the same key.
 
     Raises:
         KeyReusedError: this key said something else there.

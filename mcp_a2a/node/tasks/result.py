@@ -1,4 +1,4 @@
-"""Whether the answer of a task is what its agent said, or what it made."""
+"""The answer of a task: the agent's last message, or the artifacts that it made."""
 
 from __future__ import annotations
 

@@ -135,7 +135,7 @@ class Job:
     """Those that were not sent yet."""
     chunk_chars: int = 0
     flushing: bool = False
-    """Whether a flush is due soon."""
+    """True if a flush is due soon."""
     announced: bool = False
     resumed: anyio.Event | None = None
     """Set when the reply that the handler waits for has come; None while it works."""
@@ -146,7 +146,7 @@ class Job:
 
     @property
     def has_told(self) -> bool:
-        """Whether its sender has heard that it is worked on."""
+        """True if its sender has heard that it is worked on."""
         return self.told_at > float("-inf")
 
     async def report(self, text: str) -> None:
@@ -334,7 +334,7 @@ class TaskContext:
 
     @property
     def has_streamed(self) -> bool:
-        """Whether any piece of a result was sent."""
+        """True if any piece of a result was sent."""
         return bool(self._job.begun)
 
     async def progress(self, text: str) -> None:

@@ -54,7 +54,7 @@ def wordless_rest(events: Sequence[StreamResponse]) -> TaskStatus | None:
 
 
 def has_made_something(task: Task, events: Sequence[StreamResponse] = ()) -> bool:
-    """Whether there are artifacts since we spoke last, in the task or with these."""
+    """True if there are artifacts since we spoke last, in the task or with these."""
     told = (artifact for event in events if event.task is not None for artifact in event.task.artifacts)
     return size_of(task.artifacts) != task.made or any(artifact not in task.artifacts for artifact in told)
 
@@ -93,7 +93,7 @@ def _whole(told: Sequence[Message]) -> tuple[Part, ...]:
 
 
 def _is_known(task: Task, message: Message) -> bool:
-    """Whether it was told before we spoke last: not all agents keep what we said in their history."""
+    """True if it was told before we spoke last: not all agents keep what we said in their history."""
     return any(
         known.parts == message.parts
         and (known.message_id == message.message_id != "" or known.metadata == message.metadata)

@@ -37,7 +37,7 @@ class KeptRelay:
         self._failures = 0
         self._is_pausing = False
         self._again = False
-        """Whether the next session is wanted at once."""
+        """True if the next session is wanted at once."""
         self._over = False
         self._changed = anyio.Event()
 

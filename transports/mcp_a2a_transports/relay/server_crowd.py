@@ -18,7 +18,7 @@ class Crowd:
         self._hosts: dict[str, dict[RelaySession, None]] = {}
 
     def is_full(self) -> bool:
-        """Whether the next one takes the place of another."""
+        """True if the next one takes the place of another."""
         return self._count >= self._most
 
     def rival_of(self, host: str) -> RelaySession | None:

@@ -336,7 +336,7 @@ class RelayDesk(Desk):
         self._store.note_correspondent(key, other, self._stamp)
 
     def _is_familiar(self, wire: Wire, recipient: bytes) -> bool:
-        """Whether the owner of a mailbox knows the key of a connection."""
+        """True if the owner of a mailbox knows the key of a connection."""
         if wire.key == recipient or self._store.has_sent(recipient, wire.key):
             return True
         networks = wire.networks if isinstance(wire, RelaySession) else ()

@@ -76,7 +76,7 @@ class DirectoryDesk:
         return wait
 
     def may_ask(self, session: RelaySession, number: int, now: float) -> bool:
-        """Whether one request more is served now; otherwise it is answered here."""
+        """True if one request more is served now; otherwise it is answered here."""
         wait = self.wait_for(session, 1, now)
         if wait:
             session.send(encode(Failed(number, "rate_limited", round(wait + 0.05, 1))))
@@ -90,7 +90,7 @@ class DirectoryDesk:
     # --- keys -------------------------------------------------------------------------------------
 
     def find(self, session: RelaySession, request: Find, bundle: KeyBundle | None) -> None:
-        """Whether a key has a mailbox; and to members of a network of that key, whether it is connected."""
+        """Answer a `find`: has the key a mailbox and, told to members of one of its networks only, is it connected."""
         if bundle is None:
             session.send(encode(Failed(request.number, "unknown")))
             return
@@ -126,7 +126,7 @@ class DirectoryDesk:
         return stale_code(expires - (aged if expires <= aged else latest))
 
     def _has_room(self, network: PeerId, size: int) -> bool:
-        """Whether a network may keep so much more here: those that were not admitted share a part of the disk."""
+        """True if a network may keep so much more here: those that were not admitted share a part of the disk."""
         if not size or self._admission.is_admitted(network):
             return True
         self.stranger_bytes += size + ROW_BYTES  # until it is counted anew

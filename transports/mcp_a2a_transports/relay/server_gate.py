@@ -33,7 +33,7 @@ class Gate:
     # --- connections ------------------------------------------------------------------------------
 
     def lets_in(self, address: str, connections: int, now: float) -> bool:
-        """Whether a connection from there is accepted at all."""
+        """True if a connection from there is accepted at all."""
         most = self._limits.max_connections + self._limits.max_half_open
         return connections <= most and not self.is_barred(host_of(address), now)
 
@@ -59,7 +59,7 @@ class Gate:
         self._unproven.pop(handler, None)
 
     def is_counted(self, handler: web.RequestHandler) -> bool:
-        """Whether its end without a proven key is a failure of its host."""
+        """True if its end without a proven key is a failure of its host."""
         return handler in self._unproven
 
     def left(self, handler: web.RequestHandler, now: float) -> None:
@@ -90,7 +90,7 @@ class Gate:
             del self._links[host]
 
     def is_full(self, host: str, now: float) -> bool:
-        """Whether this host has too many, that one included. Those of admitted networks are not counted."""
+        """True if this host has too many, that one included. Those of admitted networks are not counted."""
         too_many = not is_here(host) and self._links.get(host, 0) > self._limits.host_connections
         return too_many or self.is_barred(host, now)
 
@@ -102,7 +102,7 @@ class Gate:
             self._failures.of(host, now).take(1, now)
 
     def is_barred(self, host: str, now: float) -> bool:
-        """Whether that happened too often lately."""
+        """True if that happened too often lately."""
         return len(self._failures) > 0 and self._failures.of(host, now).wait_for(1, now) > 0
 
     def forget(self, now: float) -> None:

@@ -125,7 +125,7 @@ class Pages:
         return is_allowed or (address.is_loopback and not was_forwarded)
 
     def _is_own(self, asked: str, peer: str) -> bool:
-        """Whether a Host header can only mean this relay: no name of a domain, which may be made to point here.
+        """True if a Host header can only mean this relay: no name of a domain, which may be made to point here.
 
         Nor, in a request of this machine, any name but localhost: a machine on the LAN may take such a name.
         """
@@ -155,7 +155,7 @@ def real_host(request: web.BaseRequest, peer: str, *, behind_proxy: bool) -> str
 
 
 def may_be_proxy(peer: str) -> bool:
-    """Whether a proxy of ours could be at this address."""
+    """True if a proxy of ours could be at this address."""
     try:
         address = ipaddress.ip_address(peer)
     except ValueError:

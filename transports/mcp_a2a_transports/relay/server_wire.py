@@ -38,7 +38,7 @@ class Transport(Protocol):
         ...
 
     def is_closing(self) -> bool:
-        """Whether it is closed or being closed."""
+        """True if it is closed or being closed."""
         ...
 
     def close(self) -> None:

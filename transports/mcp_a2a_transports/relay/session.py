@@ -173,7 +173,7 @@ class RelaySession(House, LinkHandler, Post, Line):
 
     @property
     def is_open(self) -> bool:
-        """Whether it can be used."""
+        """True if it can be used."""
         return self._driven is not None and self._driven.is_open
 
     def _prove(self, relay: PeerId, nonce: bytes) -> tuple[MembershipProof, ...]:
