@@ -1,6 +1,7 @@
 """A database of an earlier version is opened with nothing lost, and its node goes on where it was.
 
-`old/schema-4.sql` was made by nodes of commit 79c7c58, with rows of every kind (`old/make.py`).
+`old/schema-4.sql` was made by nodes of commit 79c7c58, `old/schema-18.sql` by those of 365b7cb, each with rows of every
+kind (`old/make.py`).
 """
 
 from __future__ import annotations
@@ -34,24 +35,30 @@ from mcp_a2a.store.records import find_task
 from mcp_a2a.store.schema import MIGRATIONS, VERSION
 from tests.node.world import World, acquainted
 
-DUMP = Path(__file__).parent / "old" / "schema-4.sql"
+DUMPS = {version: Path(__file__).parent / "old" / f"schema-{version}.sql" for version in (4, 18)}
 
 Rows = dict[str, list[dict[str, object]]]
 
 
-def made_at() -> float:
+@pytest.fixture(params=DUMPS)
+def version(request: pytest.FixtureRequest) -> int:
+    """The schema of then."""
+    return int(request.param)
+
+
+def made_at(version: int) -> float:
     """When the nodes of then ended, in seconds since the epoch."""
-    return float(DUMP.read_text().split()[1].rstrip(":"))
+    return float(DUMPS[version].read_text().split()[1].rstrip(":"))
 
 
 @pytest.fixture
-def old(tmp_path: Path) -> Path:
+def old(tmp_path: Path, version: int) -> Path:
     """Bob's database as it was left."""
     path = tmp_path / "bob" / "node.db"
     path.parent.mkdir()
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
         connection.execute("PRAGMA journal_mode=WAL")
-        connection.executescript(DUMP.read_text())
+        connection.executescript(DUMPS[version].read_text())
     return path
 
 
@@ -124,11 +131,11 @@ def statements(migration: str) -> Iterator[str]:
 
 
 async def test_a_start_that_is_killed_at_any_statement_of_the_newest_migration_loses_nothing(
-    old: Path, tmp_path: Path
+    old: Path, version: int, tmp_path: Path
 ) -> None:
     before = rows_of(old)
     with closing(sqlite3.connect(old, isolation_level=None)) as connection:
-        for number, migration in enumerate(MIGRATIONS[4:-1], 5):
+        for number, migration in enumerate(MIGRATIONS[version:-1], version + 1):
             connection.executescript(f"BEGIN IMMEDIATE;{migration};PRAGMA user_version={number};COMMIT")
     steps = list(statements(MIGRATIONS[-1]))
     assert len(steps) >= 4
@@ -168,10 +175,10 @@ class Posts:
         self.posted.set()
 
 
-async def test_a_node_goes_on_where_it_was_with_an_old_database(old: Path, tmp_path: Path) -> None:
+async def test_a_node_goes_on_where_it_was_with_an_old_database(old: Path, version: int, tmp_path: Path) -> None:
     world, hooks = World(tmp_path), Posts()
     world.make_own("alice", "bob")
-    world.clock.offset = made_at() + 1 - world.clock()
+    world.clock.offset = made_at(version) + 1 - world.clock()
     before = rows_of(old)
     hook = next(row["task"] for row in before["push_configs"] if not row["told"])
     streaming = next(str(row["id"]) for row in before["tasks"] if row["streamed"] and row["direction"] == "received")

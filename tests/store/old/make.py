@@ -3,6 +3,8 @@
     git archive 79c7c58 | tar -x -C OLD
     cd OLD && PYTHONPATH=.:transports PYTHON .../tests/store/old/make.py > .../tests/store/old/schema-4.sql
 
+The same with 365b7cb made `schema-18.sql`; there the class of a task is `mcp_a2a.store.records.TaskRecord`.
+
 What nodes of then do by themselves is done by them: bob has tasks of alice and for her, and a letter of a stranger is
 held. What takes a relay, a network or an agent at a URL, and each state beside each delivery, is stored by the
 functions of then. The keys are made of the names, and worth nothing.
@@ -191,14 +193,26 @@ def stored(connection: sqlite3.Connection) -> None:
     mark_stored(connection, first.n, "wss://relay.example/", bytes(16))
 
 
+def later(connection: sqlite3.Connection) -> None:
+    """Rows of the tables that came after 79c7c58."""
+    rows: dict[str, tuple[object, ...]] = {
+        "consents": (URL, "text", "allowed", time.time()),
+        "damaged": (1, "tasks", "its JSON ends early", '{"id": "task-torn"}', "2026-11-30T12:00:00Z"),
+    }
+    known = {row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type='table'")}
+    for table in rows.keys() & known:
+        connection.execute(f"INSERT INTO {table} VALUES({','.join('?' * len(rows[table]))})", rows[table])
+
+
 def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         world = World(Path(folder))
         anyio.run(live, world)
         with sqlite3.connect(Path(folder) / "bob" / "node.db") as connection:
             stored(connection)
+            later(connection)
             connection.commit()
-            sys.stdout.write(f"-- {int(time.time())}: a node of commit 79c7c58\n")
+            sys.stdout.write(f"-- {int(time.time())}: a node of an earlier commit\n")
             for line in connection.iterdump():
                 sys.stdout.write(line + os.linesep)
             sys.stdout.write(f"PRAGMA user_version={connection.execute('PRAGMA user_version').fetchone()[0]};\n")
