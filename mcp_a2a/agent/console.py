@@ -54,12 +54,12 @@ def console(*, as_json: bool = False, quiet: bool = False, ascii_only: bool = Fa
 
     if quiet:
         return Console(ready, lambda _: None)
-    from mcp_a2a.agent.reporting import TASKS, Reporter  # noqa: PLC0415  a quiet agent needs none of it
+    from mcp_a2a.agent.reporting import Reporter  # noqa: PLC0415  a quiet agent needs none of it
 
-    reporter = Reporter(as_json=False, ascii_only=ascii_only, but=TASKS)
+    reporter = Reporter(as_json=False, ascii_only=ascii_only, received=False)
 
     def task(event: TaskEvent) -> None:
-        reporter.say(" ".join(clean(f"{time.strftime('%H:%M:%S')}  {task_line(event)}").split("\n")))
+        reporter.say(lambda: " ".join(clean(f"{time.strftime('%H:%M:%S')}  {task_line(event)}").split("\n")))
 
     return Console(ready, task, reporter.run, reporter.tell)
 

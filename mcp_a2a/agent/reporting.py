@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import sys
 from collections import deque
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from datetime import datetime
 from typing import TYPE_CHECKING, TypeAlias
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import anyio
 import anyio.to_thread
 
-from mcp_a2a.api.news import EventKind, EventView, NewsRequest
+from mcp_a2a.api.news import EventView, NewsRequest
 from mcp_a2a.errors import McpA2AError
 from mcp_a2a.plurals import many
 from mcp_a2a.protocol.moment import ENDED
@@ -46,9 +46,6 @@ END_SECONDS = 1.0
 Item: TypeAlias = EventView | str
 """An event, or the line for one."""
 
-TASKS: tuple[EventKind, ...] = ("task_received", "question_asked", "task_answered")
-"""What an agent tells of by itself, with times and reasons."""
-
 WORDS = {
     "task_received": "task received",
     "question_asked": "question asked",
@@ -69,8 +66,9 @@ WORDS = {
 class Reporter:
     """Writes what happens at a node and at its HTTP server."""
 
-    def __init__(self, *, as_json: bool, ascii_only: bool = False, but: Collection[EventKind] = ()) -> None:
-        self._as_json, self._but = as_json, frozenset(but)
+    def __init__(self, *, as_json: bool, ascii_only: bool = False, received: bool = True) -> None:
+        """`received`: also what happens to the tasks that others have sent here."""
+        self._as_json, self._received = as_json, received
         self._ascii_only = ascii_only
         self._came: deque[Item] = deque()
         self._lost = 0
@@ -83,9 +81,12 @@ class Reporter:
         """Something happened at the HTTP server. Never waits."""
         self._add(event)
 
-    def say(self, line: str) -> None:
-        """Something else happened, and this is the line for it. Never waits."""
-        self._add(line)
+    def say(self, line: Callable[[], str]) -> None:
+        """Something else happened, and `line` makes the line for it, if it is shown. Never waits."""
+        if self._lines is not None and not self._came and self._lines.leaves_out(anyio.current_time()):
+            self._left_out.set()
+        else:
+            self._add(line())
 
     def _add(self, item: Item) -> None:
         if len(self._came) < BACKLOG:
@@ -120,11 +121,13 @@ class Reporter:
         run, after = None, None
         while True:
             try:
-                view = await node.call(NewsRequest(after=after, run=run, wait_seconds=WAIT_SECONDS))
+                view = await node.call(
+                    NewsRequest(after=after, run=run, received=self._received, wait_seconds=WAIT_SECONDS)
+                )
             except McpA2AError:
                 await anyio.sleep(RETRY_SECONDS)  # an owner of an earlier version knows no news, or there is none now
                 continue
-            await self._write([event for event in view.events if event.kind not in self._but], view.missed)
+            await self._write(view.events, view.missed)
             run, after = view.run, view.number
 
     async def _catch_up(self) -> None:
@@ -170,6 +173,12 @@ class Bound:
     def __init__(self, now: float) -> None:
         self._bucket = Bucket(LINES, now)
         self.missed = 0
+
+    def leaves_out(self, now: float) -> bool:
+        """True if one more gets no line now; then it is counted with those that were left out."""
+        is_full = self._bucket.wait_for(2 if self.missed else 1, now) > 0
+        self.missed += is_full
+        return is_full
 
     def shown(self, items: Sequence[Item], now: float, *, as_json: bool) -> Iterator[str]:
         """The lines of those that are shown, and of how many were not, once there is room to say so."""

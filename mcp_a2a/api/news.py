@@ -64,4 +64,6 @@ class NewsRequest(Request[NewsView]):
     operation: ClassVar[str] = "news"
     after: int | None = None
     run: str | None = None
+    received: bool = True
+    """False: without the tasks that others have sent here, as for a worker, which tells of those by itself."""
     wait_seconds: float = Field(default=0, ge=0, le=3_600)

@@ -128,6 +128,21 @@ async def test_a_node_that_nobody_watches_notes_nothing(world: World) -> None:
         assert (await begin(bob)).number == 0
 
 
+async def test_a_reader_that_wants_no_received_tasks_hears_of_none_and_none_is_noted_for_it(world: World) -> None:
+    world.make_own("alice", "bob")
+    async with world.person("alice") as alice, world.person("bob") as bob:
+        await acquainted(alice, bob)
+        since = await bob.api.call(NewsRequest(received=False))
+        await alice.api.call(SendTaskRequest(agent="bob", message="hello", wait_seconds=0))
+        (item,) = (await bob.api.call(CheckInboxRequest(wait_seconds=30))).items
+        await bob.api.call(AnswerRequest(task_id=item.task_id, status="completed", text="here"))
+        assert (await begin(bob)).number == since.number
+        await alice.api.call(SendTaskRequest(agent="bob", message="hello again", wait_seconds=0))
+        await heard(bob, since, "task_received")
+        view = await bob.api.call(NewsRequest(after=since.number, run=since.run, received=False))
+    assert (view.events, view.missed) == ((), 0)
+
+
 async def test_a_reader_that_is_late_hears_how_much_it_has_missed(world: World) -> None:
     async with world.person("bob") as bob:
         since = await begin(bob)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from mcp_a2a.errors import McpA2AError
 from mcp_a2a.errors.delivery import ExpiredError, RefusedError
 from mcp_a2a.node.delivery.letters import update_letter
-from mcp_a2a.node.runtime.context import Context, delivery_of
+from mcp_a2a.node.runtime.context import Context
 from mcp_a2a.protocol.blob import SCHEME, piece_of
 from mcp_a2a.protocol.replay import MAX_LIFETIME_SECONDS, said_of_time
 from mcp_a2a.protocol.task import events as e
@@ -136,8 +136,8 @@ class Settlement:
             if row.type == "task":
                 move_delivery(connection, row.task, row.peer, kind, now)
 
-        key = delivery_of(row.task)
-        self._context.database.enqueue_lazily(settle, lambda _: self._context.task_changes.notify(key))
+        changes, task_id = self._context.task_changes, row.task
+        self._context.database.enqueue_lazily(settle, lambda _: changes.notify_delivery(task_id))
 
     def put_off(self, row: OutboxRow) -> None:
         """A relay does not take it now: a reader that waits for the task is told why nothing happens."""

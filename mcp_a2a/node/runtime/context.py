@@ -46,7 +46,7 @@ class Changes:
     def __init__(self) -> None:
         self._events: dict[str, Change] = {}
         self.listeners: list[Callable[[str, Task | None], None]] = []
-        """Called with every notification, before any waiter wakes."""
+        """Called with every change of a task, before any waiter wakes."""
 
     def event(self, key: str = "") -> Change:
         """What the next `notify(key)` makes happen."""
@@ -59,10 +59,17 @@ class Changes:
         """Wake the waiters of the event of this key, or of `delivery_of` it."""
         for listener in self.listeners:
             listener(key, record)
-        for name in (key, delivery_of(key)):
-            change = self._events.pop(name, None)
-            if change is not None:
-                change.happen(record)
+        self._happen(key, record)
+        self.notify_delivery(key, record)
+
+    def notify_delivery(self, task_id: str, record: Task | None = None) -> None:
+        """Wake those who took the event of `delivery_of` this task, and no others."""
+        self._happen(delivery_of(task_id), record)
+
+    def _happen(self, key: str, record: Task | None) -> None:
+        change = self._events.pop(key, None)
+        if change is not None:
+            change.happen(record)
 
 
 def delivery_of(task_id: str) -> str:

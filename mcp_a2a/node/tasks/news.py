@@ -42,6 +42,9 @@ MEMORABLE = frozenset({"asked", "authorization_asked", "accepted", "progressed",
 STATES = {KINDS[event]: state for event, state in MOVES.items()}
 """The state that each event led to. The task may be further: all changes of one commit are on the disk by then."""
 
+RECEIVED: frozenset[EventKind] = frozenset({"task_received", "question_asked", "task_answered"})
+"""Events of the tasks that others have sent here."""
+
 UNREAD_SECONDS = 120.0
 """After so long without a reader nothing is noted any more."""
 
@@ -62,6 +65,36 @@ class _Told:
     """The newest of those that tell whether it asks."""
 
 
+class _Readers:
+    """Readers, and how far they were told of each task."""
+
+    def __init__(self) -> None:
+        self.since: float | None = None
+        """Start of their reading, by the clock that dates tasks; None while there is no reader."""
+        self.told: OrderedDict[str, _Told] = OrderedDict()
+        self._read_at = 0.0
+
+    def read(self, clock: Callable[[], float]) -> None:
+        """One of them reads now."""
+        if self.since is None:
+            self.since = clock()
+        self._read_at = anyio.current_time()
+
+    def are_there(self) -> bool:
+        """True if one has read of late."""
+        if self.since is not None and anyio.current_time() - self._read_at > UNREAD_SECONDS:
+            self.since = None
+            self.told.clear()
+        return self.since is not None
+
+    def remember(self, task_id: str, told: _Told) -> None:
+        """They were told so far."""
+        self.told[task_id] = told
+        self.told.move_to_end(task_id)
+        if len(self.told) > MAX_TASKS:
+            self.told.popitem(last=False)
+
+
 class News:
     """The events of a node."""
 
@@ -73,10 +106,9 @@ class News:
         self._events: deque[tuple[int, EventView]] = deque(maxlen=MAX_EVENTS)
         self._number = 0
         self._grew = anyio.Event()
-        self._since: float | None = None
-        """Start of the current reading, by the clock that dates tasks; None while there is no reader."""
-        self._read_at = 0.0
-        self._told: OrderedDict[str, _Told] = OrderedDict()
+        self._readers = _Readers()
+        self._readers_of_received = _Readers()
+        """The readers among them that hear of received tasks."""
         self._waiting: dict[str, float] = {}
         """Strangers whose contact request was told of, and when, by the machine's uptime."""
         self._refused: Buckets[str] = Buckets(REFUSED_RATE, limit=1024)
@@ -90,28 +122,33 @@ class News:
     @answers(NewsRequest)
     async def read(self, request: NewsRequest) -> NewsView:
         """What came after the number of the request, waiting for it; without one, nothing yet and the number."""
-        if self._since is None:
-            self._since = self._context.clock()
-        self._read_at = anyio.current_time()
+        self._note(request)
         after = request.after if request.run == self._run and request.after is not None else self._number
         if after >= self._number and request.after is not None:
             await wait_until(self._grew, request.wait_seconds)
-            self._read_at = anyio.current_time()
-        found = tuple(event for number, event in self._events if number > after)
-        return NewsView(run=self._run, number=self._number, events=found, missed=self._number - after - len(found))
+            self._note(request)
+        kept = [event for number, event in self._events if number > after]
+        found = tuple(event for event in kept if request.received or event.kind not in RECEIVED)
+        return NewsView(run=self._run, number=self._number, events=found, missed=self._number - after - len(kept))
+
+    def _note(self, request: NewsRequest) -> None:
+        self._readers.read(self._context.clock)
+        if request.received:
+            self._readers_of_received.read(self._context.clock)
 
     # --- telling ---------------------------------------------------------------------------------
 
     def task_received(self, record: Task) -> None:
         """A task of another agent, or of a client, was stored."""
-        if self._is_read() and record.id not in self._told:
-            self._remember(record.id, _Told(number=1))
+        readers = self._readers_of_received
+        if readers.are_there() and record.id not in readers.told:
+            readers.remember(record.id, _Told(number=1))
             self._tell("task_received", record)
 
     def contact_requested(self, peer: Peer) -> None:
         """A message of a stranger is held until the owner decides; told once for each stranger, and day."""
         now = self._context.clocks.uptime()
-        if self._is_read() and now - self._waiting.get(peer.row.did, -HELD_SECONDS) >= HELD_SECONDS:
+        if self._readers.are_there() and now - self._waiting.get(peer.row.did, -HELD_SECONDS) >= HELD_SECONDS:
             self._waiting = {did: told for did, told in self._waiting.items() if now - told < HELD_SECONDS}
             self._waiting[peer.row.did] = now
             self._tell("contact_request", agent=_ref(peer))
@@ -120,53 +157,43 @@ class News:
         """The owner has decided about an agent, and what became of its messages that waited."""
         self._waiting.pop(peer.row.did, None)
         kinds: dict[str, EventKind] = {"trusted": "agent_trusted", "blocked": "agent_blocked"}
-        if level in kinds and self._is_read():
+        if level in kinds and self._readers.are_there():
             self._tell(kinds[level], agent=_ref(peer), detail=what_waited)
 
     def member_joined(self, peer: Peer, network: str) -> None:
         """An agent turned out to be in a network of ours."""
-        if self._is_read():
+        if self._readers.are_there():
             self._tell("member_joined", agent=_ref(peer), network=network)
 
     def refused(self, peer: Peer) -> None:
         """A message of a blocked agent was refused; told once a minute for each."""
-        if self._is_read() and not self._refused.of(peer.row.did, anyio.current_time()).take(1, anyio.current_time()):
+        if self._readers.are_there() and not self._refused.of(peer.row.did, anyio.current_time()).take(
+            1, anyio.current_time()
+        ):
             self._tell("message_refused", agent=_ref(peer))
 
     # ---------------------------------------------------------------------------------------------
 
-    def _is_read(self) -> bool:
-        if self._since is None:
-            return False
-        if anyio.current_time() - self._read_at > UNREAD_SECONDS:
-            self._since = None
-            self._told.clear()
-            return False
-        return True
-
     def _task_changed(self, task_id: str, known: Task | None) -> None:
-        if self._since is None or not self._is_read():
+        if not self._readers.are_there():
             return
-        if (now := self._context.clock()) < self._since:
-            self._since = now - SET_BACK_SECONDS
         task = known or self._context.database.read(lambda connection: find_task(connection, task_id))
         if task is None:
             return
-        told = self._told.get(task_id)
+        readers = self._readers if task.sent else self._readers_of_received
+        if not readers.are_there() or readers.since is None:
+            return
+        if (now := self._context.clock()) < readers.since:
+            readers.since = now - SET_BACK_SECONDS
+        told = readers.told.get(task_id)
         last, number = told or _Told(), told.number if told is not None else 0
         for entry in self._context.database.read(lambda connection: kinds_after(connection, task_id, number)):
             news = _kind_of(task, entry.kind)
-            is_new = told is not None or entry.at >= self._since
+            is_new = told is not None or entry.at >= readers.since
             if news is not None and is_new and entry.kind != last.kind:
                 self._tell(news, task, state=STATES.get(entry.kind))
             last = _Told(entry.number, entry.kind if entry.kind in MEMORABLE else last.kind)
-        self._remember(task_id, last)
-
-    def _remember(self, task_id: str, told: _Told) -> None:
-        self._told[task_id] = told
-        self._told.move_to_end(task_id)
-        if len(self._told) > MAX_TASKS:
-            self._told.popitem(last=False)
+        readers.remember(task_id, last)
 
     def _tell(
         self,
