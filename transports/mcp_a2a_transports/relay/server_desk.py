@@ -18,7 +18,6 @@ from mcp_a2a.mailbox_ports import KnownKey, MailboxStore, RelayMember, RelayTota
 from mcp_a2a.protocol.admission import Admission
 from mcp_a2a.protocol.admission_secret import admission_is_proven
 from mcp_a2a.protocol.aging import SoundClock
-from mcp_a2a.protocol.attendance import Attendance
 from mcp_a2a.protocol.bundle import KeyBundle
 from mcp_a2a.protocol.control import (
     Admit,
@@ -41,6 +40,7 @@ from mcp_a2a.protocol.listing import Listing
 from mcp_a2a.protocol.mailbox import Wire
 from mcp_a2a.protocol.network import proof_is_valid
 from mcp_a2a.protocol.post_office import PostOffice
+from mcp_a2a.protocol.presence import Attendance
 from mcp_a2a.protocol.rates import Buckets
 from mcp_a2a.protocol.relay_desk import Desk
 from mcp_a2a.protocol.relay_limits import (

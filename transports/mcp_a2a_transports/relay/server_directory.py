@@ -14,12 +14,12 @@ from mcp_a2a.errors.machine import StorageFullError
 from mcp_a2a.mailbox_ports import Invitation, MailboxStore
 from mcp_a2a.protocol.admission import Admission
 from mcp_a2a.protocol.aging import SoundClock
-from mcp_a2a.protocol.attendance import Attendance
 from mcp_a2a.protocol.bundle import KeyBundle
 from mcp_a2a.protocol.control import Claim, Claimed, Done, Failed, Find, Found, Offer, Watch
 from mcp_a2a.protocol.did import PeerId
 from mcp_a2a.protocol.frames import encode
 from mcp_a2a.protocol.listing import Listing
+from mcp_a2a.protocol.presence import Attendance
 from mcp_a2a.protocol.rates import Buckets
 from mcp_a2a.protocol.relay_limits import HOST, MAX_INVITATION_SECONDS, MAX_LISTING_SECONDS, ROW_BYTES, RelayLimits
 from mcp_a2a.protocol.relay_session import RelaySession

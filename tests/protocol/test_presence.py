@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 
-from mcp_a2a.protocol.attendance import GATHER_SECONDS, Attendance
 from mcp_a2a.protocol.control import MAX_PRESENCE, Presence
 from mcp_a2a.protocol.did import PeerId
 from mcp_a2a.protocol.frames import decode_untrusted
 from mcp_a2a.protocol.network import Network
+from mcp_a2a.protocol.presence import GATHER_SECONDS, Attendance
 from tests.protocol.people import ALICE, BOB, CAROL
 
 NET = Network(b"n" * 32).id
