@@ -17,7 +17,7 @@ from mcp_a2a.protocol.mailbox import Wire
 GATHER_SECONDS = 0.1
 
 
-class _Hall:
+class _NetworkPresence:
     """One network."""
 
     __slots__ = ("changed", "present", "watchers")
@@ -28,55 +28,55 @@ class _Hall:
         self.watchers: dict[Wire, None] = {}
 
 
-class Attendance:
+class PresenceTable:
     """Of every network whose members are connected. Only proven members may be passed in."""
 
     def __init__(self) -> None:
-        self._halls: dict[PeerId, _Hall] = {}
+        self._networks: dict[PeerId, _NetworkPresence] = {}
         self._due_at = math.inf
 
     def __len__(self) -> int:
-        return len(self._halls)
+        return len(self._networks)
 
     def came(self, peer: PeerId, networks: Sequence[PeerId], now: float) -> None:
         """A member has one connection more."""
         for network in networks:
-            hall = self._halls.setdefault(network, _Hall())
-            count = hall.present[peer] = hall.present.get(peer, 0) + 1
+            of_network = self._networks.setdefault(network, _NetworkPresence())
+            count = of_network.present[peer] = of_network.present.get(peer, 0) + 1
             if count == 1:
-                self._changed(hall, peer, now, is_here=True)
+                self._changed(of_network, peer, now, is_here=True)
 
     def went(self, wire: Wire, peer: PeerId, networks: Sequence[PeerId], now: float) -> None:
         """A member has one connection less."""
         for network in networks:
-            hall = self._halls[network]
-            hall.watchers.pop(wire, None)
-            hall.present[peer] -= 1
-            if not hall.present[peer]:
-                del hall.present[peer]
-                self._changed(hall, peer, now, is_here=False)
-            if not hall.present:
-                del self._halls[network]
+            of_network = self._networks[network]
+            of_network.watchers.pop(wire, None)
+            of_network.present[peer] -= 1
+            if not of_network.present[peer]:
+                del of_network.present[peer]
+                self._changed(of_network, peer, now, is_here=False)
+            if not of_network.present:
+                del self._networks[network]
 
     def is_here(self, network: PeerId, peer: PeerId) -> bool:
         """True if a member is connected."""
-        hall = self._halls.get(network)
-        return hall is not None and peer in hall.present
+        of_network = self._networks.get(network)
+        return of_network is not None and peer in of_network.present
 
     def watch(self, wire: Wire, network: PeerId) -> None:
         """Tell this connection of a member from now on; who is `present` now it knows."""
         # The collected changes go out first: a new watcher learns of a short visit only that the member is gone.
-        self._tell(network, self._halls[network])
-        self._halls[network].watchers[wire] = None
+        self._tell(network, self._networks[network])
+        self._networks[network].watchers[wire] = None
 
     def watchers(self, network: PeerId) -> Sequence[Wire]:
         """Who is told."""
-        hall = self._halls.get(network)
-        return list(hall.watchers) if hall is not None else ()
+        of_network = self._networks.get(network)
+        return list(of_network.watchers) if of_network is not None else ()
 
     def present(self, network: PeerId) -> Iterator[Presence]:
         """A frame for each connected member of the network."""
-        return _frames(network, sorted(self._halls[network].present), is_here=True)
+        return _frames(network, sorted(self._networks[network].present), is_here=True)
 
     def next_timeout(self) -> float:
         """When there is something to tell."""
@@ -87,21 +87,21 @@ class Attendance:
         if now < self._due_at:
             return
         self._due_at = math.inf
-        for network, hall in self._halls.items():
-            self._tell(network, hall)
+        for network, of_network in self._networks.items():
+            self._tell(network, of_network)
 
-    def _tell(self, network: PeerId, hall: _Hall) -> None:
-        changed, hall.changed = hall.changed, {}
+    def _tell(self, network: PeerId, of_network: _NetworkPresence) -> None:
+        changed, of_network.changed = of_network.changed, {}
         for is_here in (True, False):
             peers = [peer for peer, state in changed.items() if state is is_here]
             for frame in _frames(network, peers, is_here=is_here):
                 text = encode(frame)
-                for wire in hall.watchers:
+                for wire in of_network.watchers:
                     wire.send(text)
 
-    def _changed(self, hall: _Hall, peer: PeerId, now: float, *, is_here: bool) -> None:
-        if hall.changed.pop(peer, None) is None:
-            hall.changed[peer] = is_here
+    def _changed(self, of_network: _NetworkPresence, peer: PeerId, now: float, *, is_here: bool) -> None:
+        if of_network.changed.pop(peer, None) is None:
+            of_network.changed[peer] = is_here
         self._due_at = min(self._due_at, now + GATHER_SECONDS)
 
 

@@ -1,4 +1,4 @@
-"""The services of a relay: joins its law (`post_office`, `admission`, `attendance`) to its disk.
+"""The services of a relay: joins its law (`post_office`, `admission`, `presence`) to its disk.
 
 Knows no sockets: it hears of sessions, sends to them, and has the disk do what the law of mail orders. Its driver
 calls `settle` after every round of events, and `handle_timeout` at `next_timeout`.
@@ -40,7 +40,7 @@ from mcp_a2a.protocol.listing import Listing
 from mcp_a2a.protocol.mailbox import Wire
 from mcp_a2a.protocol.network import proof_is_valid
 from mcp_a2a.protocol.post_office import PostOffice
-from mcp_a2a.protocol.presence import Attendance
+from mcp_a2a.protocol.presence import PresenceTable
 from mcp_a2a.protocol.rates import Buckets
 from mcp_a2a.protocol.relay_desk import Desk
 from mcp_a2a.protocol.relay_limits import (
@@ -110,10 +110,10 @@ class RelayDesk(Desk):
         self.admission = admission
         self.roster = Roster(store.keys(), limits.max_keys)
         self.office = PostOffice(limits, self.roster, store.backlog(), store.last_number() + 1, self._is_familiar)
-        self.attendance = Attendance()
+        self.presence = PresenceTable()
         self._doubles = Doubles(self.roster)
         self._crowd = Crowd(limits.stranger_connections)
-        self.directory = DirectoryDesk(store, self.attendance, admission, limits, clock)
+        self.directory = DirectoryDesk(store, self.presence, admission, limits, clock)
         self._relay = relay
         self._store = store
         self._clock = clock
@@ -165,7 +165,7 @@ class RelayDesk(Desk):
         self.sessions[session] = None
         if session.account[:1] == HOST:
             self._crowd.add(session)
-        self.attendance.came(peer, session.networks, now)
+        self.presence.came(peer, session.networks, now)
         self._send_kept_answers(session)
         self.office.opened(session)
         self._doubles.opened(session)
@@ -176,7 +176,7 @@ class RelayDesk(Desk):
         self.sessions.pop(session, None)
         self._crowd.remove(session)
         if session.peer is not None:
-            self.attendance.went(session, session.peer, session.networks, now)
+            self.presence.went(session, session.peer, session.networks, now)
             self._store.seen([session.key], self._stamp)
         self.directory.forget(session)
         self.office.closed(session)
@@ -196,7 +196,7 @@ class RelayDesk(Desk):
                 session.close(ByeCode.REVOKED, now)
                 ended += 1
             elif member in session.networks:
-                self.attendance.went(session, session.peer, [member], now)
+                self.presence.went(session, session.peer, [member], now)
                 self.directory.unwatch(session, member)
         self.office.unregister(member.key)
         self._store.erase(member.key)
@@ -341,7 +341,7 @@ class RelayDesk(Desk):
             return True
         networks = wire.networks if isinstance(wire, RelaySession) else ()
         peer = PeerId(recipient)
-        return any(self.attendance.is_here(network, peer) for network in networks) or (
+        return any(self.presence.is_here(network, peer) for network in networks) or (
             bool(networks) and self._store.is_listed(recipient, networks)
         )
 
@@ -426,12 +426,12 @@ class RelayDesk(Desk):
 
     def next_timeout(self) -> float:
         """When `handle_timeout` has something to do."""
-        return min(self.office.next_timeout(), self.attendance.next_timeout())
+        return min(self.office.next_timeout(), self.presence.next_timeout())
 
     def handle_timeout(self, now: float) -> None:
         """Do what is due."""
         self.office.handle_timeout(now)
-        self.attendance.handle_timeout(now)
+        self.presence.handle_timeout(now)
 
     def tick(self, now: float) -> None:
         """Work of every second: silent sessions, and mail that waits for memory or for the disk."""

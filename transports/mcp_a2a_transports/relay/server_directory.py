@@ -19,7 +19,7 @@ from mcp_a2a.protocol.control import Claim, Claimed, Done, Failed, Find, Found, 
 from mcp_a2a.protocol.did import PeerId
 from mcp_a2a.protocol.frames import encode
 from mcp_a2a.protocol.listing import Listing
-from mcp_a2a.protocol.presence import Attendance
+from mcp_a2a.protocol.presence import PresenceTable
 from mcp_a2a.protocol.rates import Buckets
 from mcp_a2a.protocol.relay_limits import HOST, MAX_INVITATION_SECONDS, MAX_LISTING_SECONDS, ROW_BYTES, RelayLimits
 from mcp_a2a.protocol.relay_session import RelaySession
@@ -47,7 +47,7 @@ class DirectoryDesk:
     def __init__(
         self,
         store: MailboxStore,
-        attendance: Attendance,
+        presence: PresenceTable,
         admission: Admission,
         limits: RelayLimits,
         clock: SoundClock,
@@ -59,7 +59,7 @@ class DirectoryDesk:
         """What the entries and invitations of networks that were not admitted take on the disk."""
         self._requests: Buckets[bytes] = Buckets(limits.requests)
         self._store = store
-        self._attendance = attendance
+        self._presence = presence
         self._limits = limits
         self._clock = clock
         self._epoch = store.epoch()
@@ -95,7 +95,7 @@ class DirectoryDesk:
             session.send(encode(Failed(request.number, "unknown")))
             return
         online = request.peer == session.peer or any(
-            self._attendance.is_here(network, request.peer) for network in session.networks
+            self._presence.is_here(network, request.peer) for network in session.networks
         )
         session.send(encode(Found(request.number, bundle, online)))
 
@@ -144,9 +144,9 @@ class DirectoryDesk:
                 self._push(replace(listing, revision=outcome))
 
     def _push(self, listing: Listing) -> None:
-        here = self._attendance.is_here(listing.network, listing.peer)
+        here = self._presence.is_here(listing.network, listing.peer)
         frame = replace(listing, online=here).to_bytes()
-        for wire in self._attendance.watchers(listing.network):
+        for wire in self._presence.watchers(listing.network):
             watch = self._watches.get(wire, {}).get(listing.network) if isinstance(wire, RelaySession) else None
             if watch is None or not watch.is_synced or not isinstance(wire, RelaySession):
                 continue  # it comes to this change by itself
@@ -198,7 +198,7 @@ class DirectoryDesk:
         for listing in listings:
             watch.revision = listing.revision
             if listing.expires > aged:
-                here = self._attendance.is_here(network, listing.peer)
+                here = self._presence.is_here(network, listing.peer)
                 session.send(replace(listing, online=here).to_bytes())
         if not listings:
             self._synced(session, network, watch)
@@ -206,9 +206,9 @@ class DirectoryDesk:
     def _synced(self, session: RelaySession, network: PeerId, watch: _Watch) -> None:
         del self._syncing[session, network]
         watch.is_synced = True
-        for presence in self._attendance.present(network):
+        for presence in self._presence.present(network):
             session.send(encode(presence))
-        self._attendance.watch(session, network)
+        self._presence.watch(session, network)
         session.send(encode(Done(watch.number, self._epoch, max(watch.revision, self._store.revision()))))
 
     # --- invitations ------------------------------------------------------------------------------
