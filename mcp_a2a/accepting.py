@@ -23,7 +23,7 @@ import anyio
 import anyio.abc
 import anyio.lowlevel
 
-from mcp_a2a.protocol.door import WAIT_SECONDS, Door, is_here
+from mcp_a2a.protocol.pending_connections import WAIT_SECONDS, Door, is_here
 
 logger = logging.getLogger(__name__)
 

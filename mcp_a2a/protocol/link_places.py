@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 
-from mcp_a2a.protocol.door import is_here
+from mcp_a2a.protocol.pending_connections import is_here
 
 MAX_PLACES = 64
 """Links that others opened with us, beside those of our own agents."""
@@ -31,7 +31,7 @@ class Standing(IntEnum):
 
 @dataclass(frozen=True)
 class Place:
-    """A link: who has it, and from where (`door.host_of`)."""
+    """A link: who has it, and from where (`pending_connections.host_of`)."""
 
     standing: Standing
     host: str

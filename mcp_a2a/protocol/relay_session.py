@@ -131,7 +131,7 @@ class RelaySession:
         self.networks: tuple[PeerId, ...] = ()
         """Those whose secret it has proven to know."""
         self.host = ""
-        """Where it comes from (`door.host_of`)."""
+        """Where it comes from (`pending_connections.host_of`)."""
         self.account = b""
         """What its mail is charged to, once it is served (`relay_limits`)."""
         self.bundle_seq = 0

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from mcp_a2a.protocol.door import Door, host_of, is_here
+from mcp_a2a.protocol.pending_connections import Door, host_of, is_here
 
 # Work-around (uvicorn), look again 2027-06: https://github.com/Kludex/uvicorn/issues/157
 MAX_CONNECTIONS = 1_000

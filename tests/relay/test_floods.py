@@ -19,9 +19,9 @@ from hypothesis import strategies as st
 
 from mcp_a2a.errors.protocol import RemoteProtocolError
 from mcp_a2a.protocol.control import Bye, Delivered, Refused, Role, Stored
-from mcp_a2a.protocol.door import WAIT_SECONDS
 from mcp_a2a.protocol.frames import decode_untrusted, encode
 from mcp_a2a.protocol.handshake import Handshake, Side, Target
+from mcp_a2a.protocol.pending_connections import WAIT_SECONDS
 from tests.protocol.clear import ClearRelaySession
 from tests.relay.guest import Door, Guest, envelope, open_door, person
 from tests.relay.process import MIB, RelayProcess, relay_process

@@ -9,7 +9,7 @@ from aiohttp import ClientSession, TCPConnector
 from aiohttp.test_utils import make_mocked_request
 
 from mcp_a2a.protocol.control import Stored
-from mcp_a2a.protocol.door import is_here
+from mcp_a2a.protocol.pending_connections import is_here
 from mcp_a2a_transports.relay.server_http import Pages, RelayFacts, real_host
 from tests.relay.conftest import Open
 from tests.relay.guest import Door, envelope, person

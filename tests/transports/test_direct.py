@@ -15,13 +15,13 @@ import pytest
 from mcp_a2a.errors.delivery import LinkError
 from mcp_a2a.errors.machine import ConfigurationError, PortInUseError
 from mcp_a2a.protocol.control import Bye, ByeCode, Challenge, Role
-from mcp_a2a.protocol.door import MAX_WAITING_PER_HOST
 from mcp_a2a.protocol.envelope import MAX_ENVELOPE
 from mcp_a2a.protocol.frames import decode_untrusted, encode
 from mcp_a2a.protocol.handshake import Established, Handshake, Side, Waiting
 from mcp_a2a.protocol.link_keys import LinkKeys
 from mcp_a2a.protocol.link_places import MAX_PLACES as MAX_LINKS
 from mcp_a2a.protocol.paths import DirectAddr
+from mcp_a2a.protocol.pending_connections import MAX_WAITING_PER_HOST
 from mcp_a2a.protocol.rates import Rate
 from mcp_a2a_transports import _reception
 from mcp_a2a_transports.direct import DirectTransport

@@ -14,10 +14,10 @@ from mcp_a2a.errors.delivery import LinkError
 from mcp_a2a.ports import Credentials, LinkHandler
 from mcp_a2a.protocol.control import NONCE_SIZE, ByeCode
 from mcp_a2a.protocol.did import PeerId
-from mcp_a2a.protocol.door import host_in, is_here
 from mcp_a2a.protocol.handshake import ANY_PEER, Side, Target
 from mcp_a2a.protocol.link import LinkSession
 from mcp_a2a.protocol.link_places import Place, find_place
+from mcp_a2a.protocol.pending_connections import host_in, is_here
 from mcp_a2a_transports._channel import Channel
 from mcp_a2a_transports._drive import DrivenLink, House
 from mcp_a2a_transports._tasks import background_tasks

@@ -1,6 +1,6 @@
 """The listening half of `direct`: an HTTP server with one door, behind which links begin.
 
-A hostile client meets, in this order: a waiting room for connections without a proven key (`protocol.door`),
+A hostile client meets, in this order: a waiting room for connections without a proven key (`protocol.pending_connections`),
 aiohttp's limits on an HTTP request, one path that is closed to pages in a browser, a limit on the
 size of a message, and the link session itself. Nothing that one client does is felt by another.
 """
@@ -22,10 +22,10 @@ from typing_extensions import override
 from mcp_a2a.errors.delivery import LinkError
 from mcp_a2a.errors.machine import ConfigurationError, PortInUseError
 from mcp_a2a.protocol.control import ByeCode
-from mcp_a2a.protocol.door import WAIT_SECONDS, Door, host_of, is_here
 from mcp_a2a.protocol.handshake import Side
 from mcp_a2a.protocol.link_places import Standing
 from mcp_a2a.protocol.paths import DirectAddr, route_of
+from mcp_a2a.protocol.pending_connections import WAIT_SECONDS, Door, host_of, is_here
 from mcp_a2a.protocol.rates import Buckets, Rate
 from mcp_a2a_transports._drive import CLOSE_SECONDS, DrivenLink
 from mcp_a2a_transports._links import Links

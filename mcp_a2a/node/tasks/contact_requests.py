@@ -17,10 +17,10 @@ from mcp_a2a.node.tasks.receive import (
 )
 from mcp_a2a.ports import Link
 from mcp_a2a.protocol.blob import refs_untrusted
-from mcp_a2a.protocol.door import host_in, is_here
 from mcp_a2a.protocol.payload import (
     Payload,
 )
+from mcp_a2a.protocol.pending_connections import host_in, is_here
 from mcp_a2a.protocol.task import events as e
 from mcp_a2a.store.journal import (
     HeldLimits,

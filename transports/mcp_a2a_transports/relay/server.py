@@ -28,9 +28,9 @@ from mcp_a2a.protocol.aging import SoundClock
 from mcp_a2a.protocol.control import MAX_FRAME, NONCE_SIZE, ByeCode, Role
 from mcp_a2a.protocol.crypto import sha256
 from mcp_a2a.protocol.did import PeerId
-from mcp_a2a.protocol.door import WAIT_SECONDS, host_of, is_here
 from mcp_a2a.protocol.handshake import Handshake, Side, Target
 from mcp_a2a.protocol.identity import Identity
+from mcp_a2a.protocol.pending_connections import WAIT_SECONDS, host_of, is_here
 from mcp_a2a.protocol.relay_limits import HERE, HOST, KEY, NETWORK, RelayLimits
 from mcp_a2a.protocol.relay_session import RelaySession
 from mcp_a2a_transports._reception import AGENT, PATH, address_of, asks_for_link, refusal

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from aiohttp import web
 
-from mcp_a2a.protocol.door import WAIT_SECONDS, Door, host_of, is_here
+from mcp_a2a.protocol.pending_connections import WAIT_SECONDS, Door, host_of, is_here
 from mcp_a2a.protocol.rates import Buckets
 from mcp_a2a.protocol.relay_limits import RelayLimits
 from mcp_a2a_transports.relay.server_http import may_be_proxy

@@ -14,7 +14,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 from typing_extensions import override
 
-from mcp_a2a.protocol.door import is_here
+from mcp_a2a.protocol.pending_connections import is_here
 from mcp_a2a_transports._reception import AGENT
 
 _FORWARDED = ("x-forwarded-", "forwarded", "x-real-ip", "via", "cf-", "true-client-ip")

@@ -7,7 +7,7 @@ import math
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mcp_a2a.protocol.door import MAX_WAITING, MAX_WAITING_PER_HOST, WAIT_SECONDS, Door
+from mcp_a2a.protocol.pending_connections import MAX_WAITING, MAX_WAITING_PER_HOST, WAIT_SECONDS, Door
 
 
 def test_a_host_with_too_many_loses_its_oldest() -> None:
