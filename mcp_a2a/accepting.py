@@ -23,7 +23,7 @@ import anyio
 import anyio.abc
 import anyio.lowlevel
 
-from mcp_a2a.protocol.pending_connections import WAIT_SECONDS, Door, is_here
+from mcp_a2a.protocol.pending_connections import WAIT_SECONDS, PendingConnections, is_here
 
 logger = logging.getLogger(__name__)
 
@@ -71,11 +71,11 @@ async def accept(
     listening.listen(BACKLOG)
     listening.settimeout(0)
     async with anyio.create_task_group() as tasks:
-        door, told = _Entrance(tasks, protocol, tls, handshake_seconds), ""
+        pending, told = _Entrance(tasks, protocol, tls, handshake_seconds), ""
         with listening:
             while True:
                 await anyio.wait_readable(listening)
-                trouble = _accept_some(listening, door)
+                trouble = _accept_some(listening, pending)
                 if trouble and not told:
                     logger.warning("no connection is accepted for now: %s", trouble)
                 told = trouble
@@ -98,7 +98,7 @@ def raise_open_files(wanted: int) -> int:
     return wanted
 
 
-def _accept_some(listening: socket.socket, door: _Entrance) -> str:
+def _accept_some(listening: socket.socket, pending: _Entrance) -> str:
     """Accept what waits; why not, where the system has no open file for it."""
     for _ in range(BATCH):
         try:
@@ -109,7 +109,7 @@ def _accept_some(listening: socket.socket, door: _Entrance) -> str:
             if error.errno in _FULL:
                 return error.strerror or str(error)
             continue  # it hung up before it was accepted
-        door.arrived(connection, str(address[0]))
+        pending.arrived(connection, str(address[0]))
     return ""
 
 
@@ -139,8 +139,12 @@ class _Entrance:
     ) -> None:
         self._tasks, self._protocol, self._tls, self._seconds = tasks, protocol, tls, handshake_seconds
         # A crowd of this machine takes no place of another one, nor the other way round.
-        self._here: Door[_Handshake] = Door(MAX_HANDSHAKES, MAX_HANDSHAKES, handshake_seconds)
-        self._others: Door[_Handshake] = Door(MAX_HANDSHAKES, MAX_HANDSHAKES_PER_HOST, handshake_seconds)
+        self._here: PendingConnections[_Handshake] = PendingConnections(
+            MAX_HANDSHAKES, MAX_HANDSHAKES, handshake_seconds
+        )
+        self._others: PendingConnections[_Handshake] = PendingConnections(
+            MAX_HANDSHAKES, MAX_HANDSHAKES_PER_HOST, handshake_seconds
+        )
         self._most_files = _open_files()
 
     def arrived(self, connection: socket.socket, address: str) -> None:
@@ -157,20 +161,20 @@ class _Entrance:
             self._tasks.start_soon(self._hand_over, connection)
             return
         tls = self._tls()
-        door = self._here if is_here(address) else self._others
-        leaves = door.arrived(handshake, address, anyio.current_time())
+        pending = self._here if is_here(address) else self._others
+        leaves = pending.arrived(handshake, address, anyio.current_time())
         if leaves is not None:
             leaves.break_off()
-        self._tasks.start_soon(self._shake_hands, handshake, connection, tls, door)
+        self._tasks.start_soon(self._shake_hands, handshake, connection, tls, pending)
 
     async def _shake_hands(
-        self, handshake: _Handshake, connection: socket.socket, tls: SSLContext, door: Door[_Handshake]
+        self, handshake: _Handshake, connection: socket.socket, tls: SSLContext, pending: PendingConnections[_Handshake]
     ) -> None:
         with handshake.scope:
             try:
                 await self._hand_over(connection, tls)
             finally:
-                door.left(handshake)
+                pending.left(handshake)
 
     async def _hand_over(self, connection: socket.socket, tls: SSLContext | None = None) -> None:
         loop = cast("_Loop", anyio.lowlevel.current_token().native_token)

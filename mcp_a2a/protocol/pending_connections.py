@@ -18,13 +18,13 @@ MAX_WAITING = 64
 MAX_WAITING_PER_HOST = 16
 WAIT_SECONDS = 5.0
 
-Guest = TypeVar("Guest")
+Connection = TypeVar("Connection")
 
 _UNIQUE_LOCAL = ipaddress.ip_network("fc00::/7")
 """Private addresses of IPv6 (RFC 4193)."""
 
 
-class Door(Generic[Guest]):
+class PendingConnections(Generic[Connection]):
     """The waiting room. Decides who has to go; sending them away is the caller's job."""
 
     def __init__(
@@ -34,39 +34,39 @@ class Door(Generic[Guest]):
         wait_seconds: float = WAIT_SECONDS,
     ) -> None:
         self._max_waiting, self._max_per_host, self._wait_seconds = max_waiting, max_per_host, wait_seconds
-        self._waiting: dict[Guest, tuple[str, float]] = {}  # in the order they came
+        self._waiting: dict[Connection, tuple[str, float]] = {}  # in the order they came
 
     def __len__(self) -> int:
         return len(self._waiting)
 
-    def arrived(self, guest: Guest, address: str, now: float) -> Guest | None:
+    def arrived(self, connection: Connection, address: str, now: float) -> Connection | None:
         """A connection came in; the one that has to make room for it, if any."""
         host = host_of(address)
         of_host = [other for other, (where, _) in self._waiting.items() if where == host]
-        leaves: Guest | None = None
+        leaves: Connection | None = None
         if len(of_host) >= self._max_per_host:
             leaves = of_host[0]
         elif len(self._waiting) >= self._max_waiting:
             leaves = self._oldest_of_the_largest()
         if leaves is not None:
             del self._waiting[leaves]
-        self._waiting[guest] = (host, now)
+        self._waiting[connection] = (host, now)
         return leaves
 
-    def _oldest_of_the_largest(self) -> Guest:
+    def _oldest_of_the_largest(self) -> Connection:
         counts = Counter(host for host, _ in self._waiting.values())
         most = max(counts.values())
-        return next(guest for guest, (host, _) in self._waiting.items() if counts[host] == most)
+        return next(connection for connection, (host, _) in self._waiting.items() if counts[host] == most)
 
-    def left(self, guest: Guest) -> None:
+    def left(self, connection: Connection) -> None:
         """That connection has proven itself, or is gone."""
-        self._waiting.pop(guest, None)
+        self._waiting.pop(connection, None)
 
-    def overdue(self, now: float) -> list[Guest]:
+    def overdue(self, now: float) -> list[Connection]:
         """Those who waited too long; they count as gone."""
-        late = [guest for guest, (_, since) in self._waiting.items() if now - since >= self._wait_seconds]
-        for guest in late:
-            del self._waiting[guest]
+        late = [connection for connection, (_, since) in self._waiting.items() if now - since >= self._wait_seconds]
+        for connection in late:
+            del self._waiting[connection]
         return late
 
     def next_timeout(self) -> float:

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from mcp_a2a.protocol.pending_connections import Door, host_of, is_here
+from mcp_a2a.protocol.pending_connections import PendingConnections, host_of, is_here
 
 # Work-around (uvicorn), look again 2027-06: https://github.com/Kludex/uvicorn/issues/157
 MAX_CONNECTIONS = 1_000
@@ -59,7 +59,9 @@ class Reception:
 
     def __init__(self, limits: Limits, *, behind_proxy: bool) -> None:
         self.limits, self._behind_proxy = limits, behind_proxy
-        self._door: Door[Guest] = Door(limits.silent, limits.silent_per_host, limits.header_seconds)
+        self._pending: PendingConnections[Guest] = PendingConnections(
+            limits.silent, limits.silent_per_host, limits.header_seconds
+        )
         self._hosts: Counter[str] = Counter()
         self.on_left: Callable[[Guest], None] = lambda _: None
 
@@ -74,17 +76,17 @@ class Reception:
 
     def waits(self, guest: Guest, now: float) -> None:
         """It may ask something, and has not."""
-        leaves = self._door.arrived(guest, self._seat(guest), now)
+        leaves = self._pending.arrived(guest, self._seat(guest), now)
         if leaves is not None:
             leaves.show_out()
 
     def asks(self, guest: Guest) -> None:
         """The header of a request has come."""
-        self._door.left(guest)
+        self._pending.left(guest)
 
     def left(self, guest: Guest) -> None:
         """It is closed."""
-        self._door.left(guest)
+        self._pending.left(guest)
         self.on_left(guest)
         seat = self._seat(guest)
         self._hosts[seat] -= 1
@@ -93,7 +95,7 @@ class Reception:
 
     def show_out(self, now: float) -> None:
         """Close those that have been silent for too long."""
-        for guest in self._door.overdue(now):
+        for guest in self._pending.overdue(now):
             guest.show_out()
 
     def _seat(self, guest: Guest) -> str:

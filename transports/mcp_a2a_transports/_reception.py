@@ -25,7 +25,7 @@ from mcp_a2a.protocol.control import ByeCode
 from mcp_a2a.protocol.handshake import Side
 from mcp_a2a.protocol.link_places import Standing
 from mcp_a2a.protocol.paths import DirectAddr, route_of
-from mcp_a2a.protocol.pending_connections import WAIT_SECONDS, Door, host_of, is_here
+from mcp_a2a.protocol.pending_connections import WAIT_SECONDS, PendingConnections, host_of, is_here
 from mcp_a2a.protocol.rates import Buckets, Rate
 from mcp_a2a_transports._drive import CLOSE_SECONDS, DrivenLink
 from mcp_a2a_transports._links import Links
@@ -111,7 +111,7 @@ class Reception(web.Server):
     def __init__(self) -> None:
         super().__init__(self._serve, access_log=None, logger=_http_logger, lingering_time=0)
         self._links: Links | None = None
-        self._door: Door[web.RequestHandler] = Door()
+        self._pending: PendingConnections[web.RequestHandler] = PendingConnections()
         self._arrivals: Buckets[str] = Buckets(ARRIVALS, MAX_HOSTS)
         """Connections of a host that turned out to be a stranger's, or to prove nothing."""
         self._link_of: dict[web.RequestHandler, DrivenLink] = {}
@@ -144,7 +144,7 @@ class Reception(web.Server):
         if not _is_from_here(transport) and self._arrivals.of(host, now).take(1, now):
             self._loop.call_soon(transport.abort)  # before it costs a handshake, but when aiohttp has begun with it
             return
-        leaves = self._door.arrived(handler, host, now)
+        leaves = self._pending.arrived(handler, host, now)
         self._has_pending.set()
         if leaves is not None:
             self._turn_out(leaves, ByeCode.BUSY)
@@ -152,18 +152,18 @@ class Reception(web.Server):
     @override
     def connection_lost(self, handler: web.RequestHandler, exc: BaseException | None = None) -> None:
         super().connection_lost(handler, exc)
-        self._door.left(handler)
+        self._pending.left(handler)
 
     async def _turn_out_the_overdue(self) -> None:
         while True:
-            if not len(self._door):
+            if not len(self._pending):
                 await self._has_pending.wait()
                 self._has_pending = anyio.Event()
                 continue
             now = time.monotonic()
-            for handler in self._door.overdue(now):
+            for handler in self._pending.overdue(now):
                 self._turn_out(handler, ByeCode.TIMEOUT)
-            await anyio.sleep(max(0.0, min(self._door.next_timeout() - now, WAIT_SECONDS)))
+            await anyio.sleep(max(0.0, min(self._pending.next_timeout() - now, WAIT_SECONDS)))
 
     def _turn_out(self, handler: web.RequestHandler, code: ByeCode) -> None:
         link = self._link_of.get(handler)
@@ -198,7 +198,7 @@ class Reception(web.Server):
         try:
             with suppress(LinkError):
                 await link.opened()
-                self._door.left(handler)
+                self._pending.left(handler)
                 if links.handler.standing(link.peer) is not Standing.STRANGER:
                     now = time.monotonic()
                     self._arrivals.of(host_of(address_of(connection).host), now).spend(-1)

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from aiohttp import web
 
-from mcp_a2a.protocol.pending_connections import WAIT_SECONDS, Door, host_of, is_here
+from mcp_a2a.protocol.pending_connections import WAIT_SECONDS, PendingConnections, host_of, is_here
 from mcp_a2a.protocol.rates import Buckets
 from mcp_a2a.protocol.relay_limits import RelayLimits
 from mcp_a2a_transports.relay.server_http import may_be_proxy
@@ -24,7 +24,9 @@ class Gate:
         self._limits = limits
         self._behind_proxy = behind_proxy
         per_host = min(MAX_HALF_OPEN_PER_HOST, limits.max_half_open)
-        self._door: Door[web.RequestHandler] = Door(limits.max_half_open, per_host, WAIT_SECONDS)
+        self._pending: PendingConnections[web.RequestHandler] = PendingConnections(
+            limits.max_half_open, per_host, WAIT_SECONDS
+        )
         self._failures: Buckets[str] = Buckets(limits.failures)
         self._unproven: dict[web.RequestHandler, str] = {}
         self._links: dict[str, int] = {}
@@ -43,11 +45,11 @@ class Gate:
         self._unproven[handler] = host
         # All connections of a proxy come from one address.
         seat = f"{host}/{id(handler)}" if self._is_proxy(host) else host
-        return self._door.arrived(handler, seat, now)
+        return self._pending.arrived(handler, seat, now)
 
     def proven(self, handler: web.RequestHandler) -> None:
         """It has proven a key, or wanted a page and got it."""
-        self._door.left(handler)
+        self._pending.left(handler)
         self._unproven.pop(handler, None)
 
     def excuse(self, handler: web.RequestHandler) -> None:
@@ -55,7 +57,7 @@ class Gate:
 
         That is no failure of its host, which may be the address of an office.
         """
-        self._door.left(handler)
+        self._pending.left(handler)
         self._unproven.pop(handler, None)
 
     def is_counted(self, handler: web.RequestHandler) -> bool:
@@ -64,14 +66,14 @@ class Gate:
 
     def left(self, handler: web.RequestHandler, now: float) -> None:
         """It is gone."""
-        self._door.left(handler)
+        self._pending.left(handler)
         host = self._unproven.pop(handler, None)
         if host is not None and not self._is_proxy(host):
             self.failed(host, now)
 
     def overdue(self, now: float) -> Sequence[web.RequestHandler]:
         """Those that took too long; they count as gone."""
-        return self._door.overdue(now)
+        return self._pending.overdue(now)
 
     # --- links ------------------------------------------------------------------------------------
 
