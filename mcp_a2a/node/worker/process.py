@@ -14,8 +14,8 @@ from pathlib import Path
 import anyio
 
 from mcp_a2a.node.worker.kin import RUN, TERM_SECONDS, end_run, signal_relatives
+from mcp_a2a.node.worker.process_guard import warden
 from mcp_a2a.node.worker.thread import call_in_thread
-from mcp_a2a.node.worker.warden import warden
 
 CHUNK = 65_536
 
