@@ -1,8 +1,8 @@
-"""The listening half of `direct`: an HTTP server with one door, behind which links begin.
+"""The listening half of `direct`: an HTTP server whose only path opens links.
 
-A hostile client meets, in this order: a waiting room for connections without a proven key (`protocol.pending_connections`),
-aiohttp's limits on an HTTP request, one path that is closed to pages in a browser, a limit on the
-size of a message, and the link session itself. Nothing that one client does is felt by another.
+A hostile client meets, in this order: the limits for connections without a proven key
+(`protocol.pending_connections`), aiohttp's limits on an HTTP request, one path that is closed to pages in a browser, a
+limit on the size of a message, and the link session itself. No client can make another one wait.
 """
 
 from __future__ import annotations

@@ -5,9 +5,9 @@ folder of their own for as long as the program runs (`MCP_A2A_FILES`). The progr
 environment, runs as a session of its own, and is ended with all it started when it takes too long,
 stays silent too long, writes too much, or when its sender or its owner no longer wants it.
 
-An attempt ends with the process that runs it (`warden`), and a later attempt first ends what is left of the earlier
-ones: two never run side by side. A program that a signal has ended, and not one of ours, has crashed: that is no
-answer, and the task is offered again.
+An attempt ends with the process that runs it (`process_guard`), and a later attempt first ends the remains of the
+earlier ones: two never run side by side. A program that a signal has ended, and not one of ours, has crashed: that
+is no answer, and the task is offered again.
 """
 
 from __future__ import annotations

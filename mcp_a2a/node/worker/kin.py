@@ -3,7 +3,7 @@
 A program and its descendants share a session, and an environment that names their run; a descendant that makes a
 session of its own keeps the environment. Both are looked up on Linux; elsewhere the group of the program is ended.
 
-Run as a program this module is the *warden* of one process: it reads on its standard input which runs that process
+Run as a program this module is the *guard* of one process: it reads on its standard input which runs that process
 has (`watch_line`), and ends them when the input ends, which the death of that process causes in any case. It therefore
 imports the standard library alone.
 """
@@ -104,12 +104,12 @@ def end_workers_on(task_id: str) -> None:
 
 
 def watch_line(run: str, leader: int, folder: str) -> bytes:
-    """Tells a warden of a run: the leader of its session (0 before it started), and a folder to remove (or none)."""
+    """Tells a guard of a run: the leader of its session (0 before it started), and a folder to remove (or none)."""
     return json.dumps([run, leader, folder]).encode() + b"\n"
 
 
 def forget_line(run: str) -> bytes:
-    """Tells a warden that a run is over."""
+    """Tells a guard that a run is over."""
     return json.dumps([run]).encode() + b"\n"
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import anyio
 
 from mcp_a2a.node.worker.kin import RUN, TERM_SECONDS, end_run, signal_relatives
-from mcp_a2a.node.worker.process_guard import warden
+from mcp_a2a.node.worker.process_guard import process_guard
 from mcp_a2a.node.worker.thread import call_in_thread
 
 CHUNK = 65_536
@@ -77,7 +77,7 @@ async def run_child(
 ) -> AsyncIterator[Child]:
     """Start a program without a shell; when the context ends, so has everything it started.
 
-    If this process is killed before that, the warden ends it, and removes `folder`.
+    If this process is killed before that, the guard ends it, and removes `folder`.
 
     Raises:
         OSError: it cannot be started.
@@ -93,11 +93,11 @@ async def run_child(
         finally:
             await child.end()
     finally:
-        warden.forget(run)
+        process_guard.forget(run)
 
 
 def _launch(argv: Sequence[str], environment: Mapping[str, str], run: str, folder: str) -> subprocess.Popen[bytes]:
-    warden.watch(run, 0, folder)  # before it runs: a kill between the two leaves nothing behind
+    process_guard.watch(run, 0, folder)  # before it runs: a kill between the two leaves nothing behind
     process = subprocess.Popen(  # noqa: S603  the owner's own command; nothing of a peer is in it
         list(argv),
         env=dict(environment),
@@ -107,7 +107,7 @@ def _launch(argv: Sequence[str], environment: Mapping[str, str], run: str, folde
         bufsize=0,
         start_new_session=True,
     )
-    warden.watch(run, process.pid, folder)
+    process_guard.watch(run, process.pid, folder)
     return process
 
 

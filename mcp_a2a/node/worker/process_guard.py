@@ -1,7 +1,7 @@
-"""The warden of this process: a small program that ends our programs when we are killed before we can.
+"""The guard of this process: a small program that ends our programs when we are killed before we can.
 
 It holds the other end of a pipe. Whatever ends this process (SIGKILL, the kernel short of memory) closes the pipe, and
-the warden ends what was running then. One warden serves all programs of a process; it starts with the first.
+the guard ends what was running then. One guard serves all programs of a process; it starts with the first.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from mcp_a2a.node.worker import kin
 logger = logging.getLogger(__name__)
 
 LEAVE_SECONDS = 1.0
-"""How long the warden of a process that ends may take to notice."""
+"""How long the guard of a process that ends may take to notice."""
 
 
-class Warden:
+class ProcessGuard:
     """Knows which programs run, and tells the one who will end them. Safe in any thread."""
 
     def __init__(self) -> None:
@@ -38,7 +38,7 @@ class Warden:
                 return
             self._start()
             if not self._write(b"".join(self._runs.values())):
-                logger.error("nothing would end our programs if this process were killed: the warden does not run")
+                logger.error("nothing would end our programs if this process were killed: the guard does not run")
 
     def forget(self, run: str) -> None:
         """This run is over."""
@@ -47,7 +47,7 @@ class Warden:
             self._write(kin.forget_line(run))
 
     def close(self) -> None:
-        """Let the warden go, and wait for it."""
+        """Let the guard go, and wait for it."""
         with self._lock:
             self._dismiss()
 
@@ -67,10 +67,10 @@ class Warden:
                 start_new_session=True,
             )
         except OSError as error:
-            logger.error("the warden cannot be started: %s", error)  # noqa: TRY400  one line is enough
+            logger.error("the guard cannot be started: %s", error)  # noqa: TRY400  one line is enough
             return
         if self._process.stdin is not None:
-            os.set_blocking(self._process.stdin.fileno(), False)  # a warden that was stopped must not stop us
+            os.set_blocking(self._process.stdin.fileno(), False)  # a guard that was stopped must not stop us
 
     def _write(self, lines: bytes) -> bool:
         if self._process is None or self._process.stdin is None:
@@ -94,7 +94,7 @@ class Warden:
             process.wait()
 
 
-warden = Warden()
+process_guard = ProcessGuard()
 """That of this process."""
 
-atexit.register(warden.close)
+atexit.register(process_guard.close)
