@@ -10,8 +10,11 @@ from types import FrameType
 
 
 def ending_signals() -> list[signal.Signals]:
-    """Those that ask this process to end: SIGTERM, SIGINT, and SIGHUP where it is not ignored."""
-    wanted = [signal.SIGTERM, signal.SIGINT]
+    """Those that ask this process to end: SIGINT, SIGTERM, and SIGHUP where it is not ignored.
+
+    SIGINT comes first: where SIGTERM is caught, each program that waits for that may send either.
+    """
+    wanted = [signal.SIGINT, signal.SIGTERM]
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup asks to outlive the terminal
         wanted.append(signal.SIGHUP)
     return wanted
