@@ -7,8 +7,15 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from mcp_a2a.cli.entry import check_environment, unicode_words
-from mcp_a2a.cli.options import ALLOW_STRANGERS, SERVER_OPTIONS, Options, UsageError, split
+from mcp_a2a.cli.options import (
+    ALLOW_STRANGERS,
+    SERVER_OPTIONS,
+    Options,
+    UsageError,
+    check_environment,
+    split,
+    unicode_words,
+)
 from mcp_a2a.interrupts import end_at_interrupt
 from mcp_a2a.secrecy import keep_memory_private
 from mcp_a2a.streams import open_standard_streams
@@ -94,7 +101,7 @@ def _serve_without_front(settings: Mapping[str, object], options: Options, words
 
 def _command(options: Options, words: Sequence[str]) -> int:
     from mcp_a2a.cli.app import run_cli  # noqa: PLC0415  a server needs none of it
-    from mcp_a2a.cli.leaving import own_this_process  # noqa: PLC0415  as above
+    from mcp_a2a.cli.exits import own_this_process  # noqa: PLC0415  as above
 
     own_this_process()
 

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mcp_a2a.cli.arguments import check_file, check_files, check_folder
-from mcp_a2a.cli.looking import seen_task
 from mcp_a2a.cli.options import UsageError
+from mcp_a2a.cli.render import MIB
 from mcp_a2a.cli.session import Session, session_of
-from mcp_a2a.cli.sizes import MIB, file_lines
+from mcp_a2a.cli.steps import seen_task
 from mcp_a2a.protocol.text import preview
 
 if TYPE_CHECKING:
@@ -26,8 +26,6 @@ FileOption = Annotated[
 ]
 
 BAR_WIDTH = 24
-
-__all__ = ["FileOption", "Moving", "attachments", "file_lines", "save", "save_to"]
 
 
 def attachments(paths: Sequence[str] | None) -> tuple[FileArg, ...]:

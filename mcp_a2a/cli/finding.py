@@ -10,22 +10,23 @@ import typer
 
 from mcp_a2a.cli import render
 from mcp_a2a.cli.arguments import check_address, check_agent, check_other
+from mcp_a2a.cli.asking import HeaderEnv, TokenStdin, as_typed, credentials, insist
 from mcp_a2a.cli.help import HelpfulCommand, HelpfulGroup, help_of
 from mcp_a2a.cli.options import UsageError
 from mcp_a2a.cli.session import Session, session_of
 from mcp_a2a.cli.steps import Steps
-from mcp_a2a.cli.terminal import answered_for
-from mcp_a2a.cli.web import HeaderEnv, TokenStdin, as_typed, credentials
-from mcp_a2a.cli.wording import for_people
+from mcp_a2a.cli.telling import for_people
+from mcp_a2a.cli.terminal import answered_for, can_confirm
 from mcp_a2a.errors.agents import PeerNotFoundError
 from mcp_a2a.plurals import many
+from mcp_a2a.protocol.naming import key_beginning
 from mcp_a2a.protocol.web_url import is_web
 from mcp_a2a.server.fence import shown_who
 
 if TYPE_CHECKING:
     from pydantic import JsonValue
 
-    from mcp_a2a.api.agents import AgentDetail, DiscoverView, PeersView, SetTrustView
+    from mcp_a2a.api.agents import AgentDetail, ConsentRequest, ConsentView, DiscoverView, PeersView, SetTrustView
     from mcp_a2a.ports import NodeApi
 
 Agent = Annotated[str, typer.Argument(metavar="AGENT", help="The agent's name or did:key.")]
@@ -211,3 +212,47 @@ def _decision(view: SetTrustView, level: str) -> str:
     if view.dropped:
         text += f" {many(view.dropped, 'waiting message')} discarded."
     return text
+
+
+# The command that lets a person allow what an assistant may send, and to whom.
+
+
+def allow(
+    context: typer.Context,
+    key: Annotated[str, typer.Argument(metavar="KEY", help="The agent's did:key or URL, or your alias for it.")],
+    undo: Annotated[bool, typer.Option("--undo", help="Ask me again from now on.")] = False,
+) -> None:
+    """Allow your assistants to send to an agent without asking you.
+
+    You see who the agent is and confirm at the terminal; no option confirms for you. This does not change what the
+    agent may send to you: `mcp-a2a trust` does.
+    """
+    from mcp_a2a.api.agents import ConsentRequest
+    from mcp_a2a.store.aliases import Aliases
+
+    session = session_of(context)
+    key = Aliases(session.settings().home).meant(key)
+    if not (is_web(key) or key.startswith("did:") or key_beginning(key)):
+        raise UsageError("Name the agent by its did:key, its URL or your alias: any agent can claim any name.")
+    check_agent(key, beginning=True)
+    if undo:
+        done = _ask_consent(session, ConsentRequest(agent=key, answer="forgotten"))
+        again = f"You are asked again before anything is sent to {done.key}"
+        session.output.show(done, lambda: session.output.line(again))
+        return
+    if not can_confirm():
+        raise UsageError(
+            "A person has to confirm this, so it needs a terminal. To let a server send without asking, start it with "
+            "--allow-strangers."
+        )
+    view = _ask_consent(session, ConsentRequest(agent=key, meet=True))
+    session.output.ask("".join(f"{line}\n" for line in render.consent_lines(view)))
+    insist(session, "Let your assistants send tasks and files to it?")
+    done = _ask_consent(session, ConsentRequest(agent=view.agent.did, answer="allowed", files=True))
+    session.output.show(
+        done, lambda: session.output.line(f"Your assistants may now send tasks and files to {done.key}")
+    )
+
+
+def _ask_consent(session: Session, request: ConsentRequest) -> ConsentView:
+    return session.ask(lambda node: node.call(request))

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mcp_a2a.cli.asking import insist
-from mcp_a2a.cli.looking import seen_task
 from mcp_a2a.cli.options import UsageError
+from mcp_a2a.cli.render import size
 from mcp_a2a.cli.session import Session, session_of
-from mcp_a2a.cli.sizes import size
+from mcp_a2a.cli.steps import seen_task
 from mcp_a2a.cli.terminal import can_confirm
 from mcp_a2a.errors.tasks import NotForgettableError
 from mcp_a2a.plurals import many

@@ -10,11 +10,10 @@ import typer
 
 from mcp_a2a.cli import render
 from mcp_a2a.cli.files import FileOption, Moving, attachments
-from mcp_a2a.cli.looking import seen_task
 from mcp_a2a.cli.options import UsageError
 from mcp_a2a.cli.session import Session, session_of
-from mcp_a2a.cli.steps import Steps
-from mcp_a2a.cli.telling import report
+from mcp_a2a.cli.steps import Steps, seen_task
+from mcp_a2a.cli.telling import inbox_lines, report, tasks_table
 from mcp_a2a.cli.terminal import answered_for, can_confirm
 from mcp_a2a.cli.waiting import HANDOVER_SECONDS, MOVING_SLICE, Wait, converse, read_text, reply
 from mcp_a2a.errors.tasks import AlreadyEndedError, NothingAskedError
@@ -58,11 +57,11 @@ def _taken(wait: float, limit: int) -> Steps[tuple[InboxView, tuple[ContactView,
 def _tell(session: Session, view: InboxView, contacts: tuple[ContactView, ...], received: tuple[TaskView, ...]) -> None:
     new = {item.task_id for item in view.items}
     for item in view.items:
-        session.output.line("\n".join(render.inbox_lines(item, whole=not session.output.is_watched)))
+        session.output.line("\n".join(inbox_lines(item, whole=not session.output.is_watched)))
     open_before = [task for task in received if not task.done and task.task_id not in new]
     if open_before:
         session.output.note("Open before:")
-        session.output.table(render.tasks_table(open_before))
+        session.output.table(tasks_table(open_before))
     for contact in contacts:
         session.output.line("\n".join(render.contact_lines(contact)))
         session.output.note(f"  accept it: mcp-a2a trust {contact.did}   or: mcp-a2a block {contact.did}")

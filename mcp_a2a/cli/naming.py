@@ -53,7 +53,7 @@ def name(
 
 
 def _show_name(session: Session, settings: Settings) -> None:
-    from mcp_a2a.cli.identities import own_identity, told_of_name
+    from mcp_a2a.cli.machine import own_identity, told_of_name
     from mcp_a2a.store.own_name import read_name
 
     told = told_of_name(settings.folder)
@@ -151,7 +151,7 @@ def _give(session: Session, agent: str, called: str) -> None:
 def _key_of(session: Session, agent: str) -> str:
     """The key, or the URL, of the agent that goes by this name now."""
     from mcp_a2a.api.agents import GetAgentRequest
-    from mcp_a2a.cli.web import as_typed
+    from mcp_a2a.cli.asking import as_typed
 
     request = GetAgentRequest(agent=agent, consent=answered_for())
     return session.ask(lambda node: as_typed(node, agent, lambda: node.call(request))).agent.did

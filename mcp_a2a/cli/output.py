@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TextIO
 
 from mcp_a2a.cli.columns import Cell, Table
 from mcp_a2a.cli.options import Options
-from mcp_a2a.cli.wording import for_people
+from mcp_a2a.cli.telling import for_people
 from mcp_a2a.errors import McpA2AError
 from mcp_a2a.node.ipc.told import Told, fields_of
 from mcp_a2a.own_command import typeable

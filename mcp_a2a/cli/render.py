@@ -8,24 +8,21 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from mcp_a2a.cli.columns import Cell, Column, Table
-from mcp_a2a.cli.sizes import file_lines
 from mcp_a2a.plurals import many
-from mcp_a2a.protocol.moment import Moment
 from mcp_a2a.protocol.naming import short_key, shown_name, skeleton
 from mcp_a2a.protocol.paths import by_source, route_word, without_pins
 from mcp_a2a.protocol.text import clean, preview
 from mcp_a2a.protocol.web_url import with_short_urls
-from mcp_a2a.screen import GLUE, Style, width
+from mcp_a2a.screen import GLUE, width
 from mcp_a2a.server.fence import shown_who
 
 if TYPE_CHECKING:
     from mcp_a2a.api.agents import AgentDetail, AgentView, ConsentView, ContactView, SkillView
     from mcp_a2a.api.diagnostics import NetcheckView, PingView
-    from mcp_a2a.api.inbox import InboxItem
+    from mcp_a2a.api.files import FileView
     from mcp_a2a.api.networks import NetworkView
     from mcp_a2a.api.relay import RelayMemberView, RelayStatusView
     from mcp_a2a.api.status import StatusView
-    from mcp_a2a.api.tasks import TaskView
 
 INBOUND = {
     "self": "this node",
@@ -45,14 +42,6 @@ TRUSTS = {
     "stranger": "stranger",
     "blocked": "blocked",
 }
-WHY_OPEN = {
-    Moment.QUEUED: "it has not been delivered yet",
-    Moment.STORED: "it is stored at a relay",
-    Moment.HELD: "its owner has to accept you first",
-    Moment.SUBMITTED: "its agent has it",
-    Moment.WORKING: "its agent is working on it",
-}
-"""What a word for an open task means, for a note under it."""
 ACCEPTS = {
     "anyone": "tasks from anyone",
     "trusted": "tasks from your own agents, agents you trust and members of your networks",
@@ -207,35 +196,6 @@ def _inputs(skill: SkillView) -> str:
     return ", ".join(named)
 
 
-TASKS = (
-    Column("TASK"),
-    Column(""),
-    Column("AGENT", least=10),
-    Column("STATE"),
-    Column("AGE", leaves=2, vanishes=True),
-    Column("REQUEST", least=12, leaves=1),
-    Column("ANSWER", least=12, leaves=3),
-)
-
-
-def tasks_table(tasks: Iterable[TaskView]) -> Table:
-    """A line per task."""
-    drawn = Table(TASKS)
-    for task in tasks:
-        arrow = "→" if task.direction == "sent" else "←"
-        said = preview(task.request, 60), preview(task.answer or "", 60)
-        who = shown_name(task.agent.name)
-        drawn.add(short_id(task.task_id), arrow, who, Cell(task.state, style_of(task)), age(task.updated), *said)
-    return drawn
-
-
-def style_of(task: TaskView) -> Style:
-    """Red for a failed task, yellow for one that waits for an answer."""
-    if task.state in (Moment.FAILED, Moment.REJECTED):
-        return "red"
-    return "" if task.done or task.state == Moment.WORKING else "yellow"
-
-
 def status_lines(status: StatusView) -> list[str]:
     """How a node is, in a few lines."""
     lines = [
@@ -290,25 +250,6 @@ def consent_lines(view: ConsentView) -> list[str]:
         *([f"  it says “{preview(agent.description, 160)}”"] if agent.description else []),
         "Any agent can claim any name. Ask its owner on another channel for the words (mcp-a2a id).",
     ]
-
-
-EXCERPT_LINES = 20
-EXCERPT_CHARS = 1_600
-"""What a terminal shows of each task at once: a sender decides how much it writes, and others wait below."""
-
-
-def inbox_lines(item: InboxItem, *, whole: bool = True) -> list[str]:
-    """A task that waits for an answer; its text in part, where it would fill the terminal."""
-    skill = f" wants {preview(item.skill, 40)}" if item.skill else ""
-    again = f"   attempt {item.attempt}" if item.attempt > 1 else ""
-    who = f"{shown_name(item.agent.name)} ({TRUSTS[item.trust]})"
-    head = f"{item.task_id}   {who}{skill}   {age(item.received)} ago{again}"
-    text = clean(item.text).rstrip("\n")
-    shown = text if whole else "\n".join(text.split("\n", EXCERPT_LINES)[:EXCERPT_LINES])[:EXCERPT_CHARS]
-    said = [f"  | {line}" for line in shown.split("\n")] if shown else []
-    if len(shown) < len(text):
-        said.append(f"  … {many(len(text) - len(shown), 'more character')}: mcp-a2a task {item.task_id[-SHOWN_ID:]}")
-    return [head, *said, *(f"  {line}" for line in file_lines(item.files))]
 
 
 def network_lines(network: NetworkView) -> list[str]:
@@ -376,3 +317,28 @@ def relay_member_lines(member: RelayMemberView) -> list[str]:
     """A key on the list of a relay, to copy, and what is known of it."""
     facts = [member.state, member.kind, f"{member.online} online" if member.online else "", f"{age(member.since)} ago"]
     return [member.member, "  " + "   ".join(filter(None, [*facts, preview(member.note, 60)]))]
+
+
+# Files as people read of them.
+
+KIB, MIB = 1024, 1024 * 1024
+
+
+def file_lines(files: Iterable[FileView]) -> list[str]:
+    """What came, in a line each."""
+    lines = []
+    for file in files:
+        facts = [size(file.size), preview(file.media_type, 40) if file.media_type else "", "" if file.here else "gone"]
+        if file.size is None:
+            facts = ["on the web (--json shows the URL)"]
+        lines.append("   ".join(filter(None, (preview(file.name, 80), *facts))))
+    return lines
+
+
+def size(count: int | None) -> str:
+    """A number of bytes for people."""
+    if count is None:
+        return ""
+    if count < KIB:
+        return f"{count} B"
+    return f"{count / KIB:.0f} KiB" if count < MIB else f"{count / MIB:.1f} MiB"

@@ -7,11 +7,16 @@ them.
 from __future__ import annotations
 
 from collections.abc import Generator, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, TypeAlias, TypeVar, cast
+
+from mcp_a2a.cli.arguments import check_task
 
 if TYPE_CHECKING:
     from pydantic import JsonValue
 
+    from mcp_a2a.api.tasks import TaskView
+    from mcp_a2a.cli.session import Session
     from mcp_a2a.node.ipc.glance import Glance
     from mcp_a2a.ports import NodeApi
 
@@ -44,3 +49,21 @@ async def perform(steps: Steps[T], node: NodeApi) -> T:
             operation, request = steps.send(await node.call(OPERATIONS[operation].model_validate(request)))
     except StopIteration as end:
         return cast("T", end.value)
+
+
+# A look at a task before something is done with it, without a node that is started for that.
+
+
+def seen_task(session: Session, task_id: str) -> TaskView:
+    """The task as it is known here.
+
+    Raises:
+        TaskNotFoundError: there is none with this id.
+    """
+    check_task(task_id)
+    return session.read(partial(look, task_id, 0), at_rest=True)
+
+
+def look(task_id: str, offset: int) -> Steps[TaskView]:
+    """Ask for a task."""
+    return cast("TaskView", (yield "get_task", {"task_id": task_id, "text_offset": offset}))

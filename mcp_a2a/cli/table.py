@@ -7,18 +7,20 @@ from __future__ import annotations
 
 import importlib
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import typer
 import typer.main
-from typer.core import TyperCommand
+from typer.core import TyperCommand, TyperGroup
 from typing_extensions import override
 
-from mcp_a2a.cli.coercion import spare
 from mcp_a2a.cli.help import HelpfulCommand, HelpfulGroup, help_of
 
 if TYPE_CHECKING:
-    from typer._click import Command, Context
+    from collections.abc import Callable
+
+    from typer._click import Command, Context, Parameter
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,7 @@ COMMANDS = (
     Entry("forget", "forgetting:forget", "Delete finished tasks: texts, files and results."),
     Entry("inbox", "mailbox:inbox", "Take tasks from your inbox."),
     Entry("answer", "mailbox:answer", "Answer a task from your inbox, or a question about a task you sent."),
-    Entry("allow", "allowing:allow", "Allow your assistants to send to an agent without asking you."),
+    Entry("allow", "finding:allow", "Allow your assistants to send to an agent without asking you."),
     Entry("trust", "finding:trust", "Accept tasks from this agent, including any that are waiting."),
     Entry("block", "finding:block", "Block this agent and discard its pending messages."),
     Entry("invite", "networks:invite", "Create a ticket that lets others join a network."),
@@ -96,3 +98,49 @@ class Commands(HelpfulGroup):
         """The command that words begin with, imported."""
         name, command, rest = super().resolve_command(ctx, args)
         return name, (self.entries[name].load() if name in self.entries else command), rest
+
+
+# Typer converts each value with pydantic, also a text for a text and an option that was not given. Importing pydantic
+# takes a tenth of a second, half of what a short answer takes: no library looks at a value that is right already.
+TEXTS = (str, str | None)
+"""Types of parameters for which any text will do."""
+
+
+def spare(command: Command) -> Command:
+    """The command, and those in it, with parameters that pass such values on as they are."""
+    command.get_params = partial(_parameters, command.get_params)  # type: ignore[method-assign]  # also that of --help
+    if isinstance(command, TyperGroup):
+        for inner in command.commands.values():
+            spare(inner)
+    return command
+
+
+def _parameters(listed: Callable[[Context], list[Parameter]], context: Context) -> list[Parameter]:
+    parameters = listed(context)
+    for parameter in parameters:
+        if "process_value" not in vars(parameter):
+            process = partial(_process, parameter, parameter.process_value)
+            parameter.process_value = process  # type: ignore[method-assign]  # typer offers no class for parameters
+    return parameters
+
+
+def _process(
+    parameter: Parameter, convert: Callable[[Context, object], object], context: Context, value: object
+) -> object:
+    if value is None and not parameter.required and (parameter.multiple or parameter.nargs == -1):
+        value = ()  # as typer has it
+    elif not _is_fine(parameter, value):
+        return convert(context, value)
+    return value if parameter.callback is None else parameter.callback(context, parameter, value)
+
+
+def _is_fine(parameter: Parameter, value: object) -> bool:
+    if parameter.multiple or parameter.nargs != 1:
+        return False
+    if value is None:
+        return not parameter.required
+    described = getattr(parameter, "type_descriptor", None)  # older versions convert without pydantic
+    annotation = getattr(described, "annotation", None)
+    if isinstance(value, str):
+        return annotation in TEXTS and not getattr(described, "is_choice", True)
+    return value is parameter.default and isinstance(value, int | float)

@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING, Annotated, Literal, cast
 
 import typer
 
-from mcp_a2a.cli import render
 from mcp_a2a.cli.arguments import check_cursor, check_files, check_recipient, check_task
+from mcp_a2a.cli.asking import as_typed
 from mcp_a2a.cli.files import FileOption, attachments, save_to
-from mcp_a2a.cli.looking import look, seen_task
 from mcp_a2a.cli.options import UsageError
 from mcp_a2a.cli.session import Session, session_of
-from mcp_a2a.cli.steps import Steps
-from mcp_a2a.cli.telling import report
+from mcp_a2a.cli.steps import Steps, look, seen_task
+from mcp_a2a.cli.telling import report, tasks_table
 from mcp_a2a.cli.terminal import answered_for, can_confirm
 from mcp_a2a.cli.waiting import (
     FOREVER,
@@ -28,7 +27,6 @@ from mcp_a2a.cli.waiting import (
     patience,
     read_text,
 )
-from mcp_a2a.cli.web import as_typed
 from mcp_a2a.errors.delivery import NoRouteError
 from mcp_a2a.errors.tasks import AlreadyEndedError, NotSentError
 from mcp_a2a.protocol.moment import Moment, at_rest
@@ -252,7 +250,7 @@ def list_tasks(
 
     def tell() -> None:
         if page.tasks:
-            session.output.table(render.tasks_table(page.tasks))
+            session.output.table(tasks_table(page.tasks))
         elif wanted is not None or direction is not None or cursor is not None:
             session.output.note("No such task. List them all: mcp-a2a tasks")
         else:

@@ -3,30 +3,40 @@
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Iterable
 from datetime import datetime
 from typing import TYPE_CHECKING
 
 import typer
 
-from mcp_a2a.cli import render
+from mcp_a2a.cli.columns import Cell, Column, Table
 from mcp_a2a.cli.exits import Exit, exit_of
-from mcp_a2a.cli.sizes import file_lines
-from mcp_a2a.cli.wording import for_people
+from mcp_a2a.cli.render import SHOWN_ID, TRUSTS, age, file_lines, quoted, short_id
 from mcp_a2a.plurals import many
 from mcp_a2a.protocol.moment import ASKING, Moment
 from mcp_a2a.protocol.naming import shown_name
 from mcp_a2a.protocol.paths import route_word
 from mcp_a2a.protocol.state import Delivery
-from mcp_a2a.protocol.text import preview
+from mcp_a2a.protocol.text import clean, preview
+from mcp_a2a.screen import Style
 
 if TYPE_CHECKING:
     from pydantic import JsonValue
 
+    from mcp_a2a.api.inbox import InboxItem
     from mcp_a2a.api.tasks import TaskView
     from mcp_a2a.cli.session import Session
     from mcp_a2a.protocol.model import Part
 
-SHORT_ID = 6
+WHY_OPEN = {
+    Moment.QUEUED: "it has not been delivered yet",
+    Moment.STORED: "it is stored at a relay",
+    Moment.HELD: "its owner has to accept you first",
+    Moment.SUBMITTED: "its agent has it",
+    Moment.WORKING: "its agent is working on it",
+}
+"""What a word for an open task means, for a note under it."""
 """The last letters of an id, which every command takes."""
 
 
@@ -46,7 +56,7 @@ def head_lines(task: TaskView) -> list[str]:
     skill = f"   skill {preview(task.skill, 40)}" if task.skill else ""
     lines = [f"{task.task_id}   {arrow} {shown_name(task.agent.name)}{route}{skill}   {task.state}"]
     verb = "sent" if task.direction == "sent" else "received"
-    lines.append(f"  {verb} {_clock(task.created)} ({render.age(task.created)} ago){_took(task)}")
+    lines.append(f"  {verb} {_clock(task.created)} ({age(task.created)} ago){_took(task)}")
     if task.request:
         lines.append(f"  asked    {preview(task.request, 160)}")
     if task.reply:
@@ -68,12 +78,12 @@ def _took(task: TaskView) -> str:
     if seconds < 0:
         return ""  # the clock was set back meanwhile
     if not task.done:
-        return f", last news {render.age(task.updated)} ago" if seconds >= 1 else ""
+        return f", last news {age(task.updated)} ago" if seconds >= 1 else ""
     return f", took {seconds:.1f} s" if seconds < 60 else f", took {seconds / 60:.0f} min"
 
 
 def _tell(session: Session, task: TaskView, shown: str, *, head: bool) -> None:
-    note, short = session.output.note, task.task_id[-SHORT_ID:]
+    note, short = session.output.note, task.task_id[-SHOWN_ID:]
     if head:
         note("\n".join(head_lines(task)))
     elif task.direction == "sent":
@@ -83,9 +93,9 @@ def _tell(session: Session, task: TaskView, shown: str, *, head: bool) -> None:
         session.output.verbatim(rest.removeprefix("\n") if shown else rest)
     _tell_more(session, task)
     if task.question is not None:
-        note(f'{task.agent.name} asks: {render.quoted(task.question)}\nanswer it: mcp-a2a answer {short} "TEXT"')
+        note(f'{task.agent.name} asks: {quoted(task.question)}\nanswer it: mcp-a2a answer {short} "TEXT"')
     elif task.error is not None:
-        note(f"{task.state}: {render.quoted(task.error.message)}", render.style_of(task))
+        note(f"{task.state}: {quoted(task.error.message)}", style_of(task))
         if task.error.hint:
             note(for_people(task.error.hint))
     elif not task.done:
@@ -94,7 +104,7 @@ def _tell(session: Session, task: TaskView, shown: str, *, head: bool) -> None:
 
 def _tell_more(session: Session, task: TaskView) -> None:
     """What came besides the text that was shown."""
-    note, short = session.output.note, task.task_id[-SHORT_ID:]
+    note, short = session.output.note, task.task_id[-SHOWN_ID:]
     if task.text_next is not None:
         note(f"more text: mcp-a2a task {short} --offset {task.text_next}")
     data = sum(
@@ -126,7 +136,7 @@ def _is_twin(data: JsonValue, text: str | None) -> bool:
 
 
 def _tell_open(session: Session, task: TaskView) -> None:
-    note, short = session.output.note, task.task_id[-SHORT_ID:]
+    note, short = session.output.note, task.task_id[-SHOWN_ID:]
     if task.direction == "received":
         note(f'{task.state}   answer it: mcp-a2a answer {short} "TEXT"')
         return
@@ -137,8 +147,98 @@ def _tell_open(session: Session, task: TaskView) -> None:
         note(f'answer it: mcp-a2a answer {short} "TEXT"')
         return
     for attempt in task.tried:
-        note(f"  tried {render.quoted(attempt)}")
+        note(f"  tried {quoted(attempt)}")
     if task.delivery == Delivery.QUEUED:
         note("It is kept, and sent while any program with this data folder runs: an agent, a server, or an assistant.")
-    where = f"{task.state} ({render.WHY_OPEN[task.state]}): {task.task_id}"
-    note(f"{where}   follow it: mcp-a2a task {short} --follow", render.style_of(task))
+    where = f"{task.state} ({WHY_OPEN[task.state]}): {task.task_id}"
+    note(f"{where}   follow it: mcp-a2a task {short} --follow", style_of(task))
+
+
+# Errors and next steps are worded for assistants; a person at a terminal reads the commands instead.
+
+COMMANDS = {
+    "discover": "mcp-a2a discover",
+    "get_agent": "mcp-a2a show",
+    "send_task": "mcp-a2a send",
+    "send_task_by_skill": "mcp-a2a send --skill",
+    "get_task_status": "mcp-a2a task",
+    "reply_to_task": "mcp-a2a answer",
+    "cancel_task": "mcp-a2a cancel",
+    "list_tasks": "mcp-a2a tasks",
+    "check_inbox": "mcp-a2a inbox",
+    "answer_task": "mcp-a2a answer",
+    "accept_contact": "mcp-a2a trust",
+}
+"""The command of each tool."""
+
+_CALL = re.compile(r"\b[Cc]all (?=({})\b)".format("|".join(COMMANDS)))
+_TOOL = re.compile(r"(?<![-\w`])({})\b(?!`)".format("|".join(name for name in COMMANDS if "_" in name)))
+
+
+_TO_YOU = (
+    ("a person may allow it, and then it can be used:", "you may allow it:"),
+    ("a person may allow it:", "you may allow it:"),
+    ("A person may allow it, and then it can be used:", "You may allow it:"),
+    ("or your user allows another folder", "or allow another folder"),
+    ("Your user may name another folder with MCP_A2A_DOWNLOADS.", "Name another folder."),
+    ("If your user wants it sent, they can do it in a terminal:", "If you want it sent:"),
+    ("Your user, or you where you have a shell, can read all of it:", "Read all of it:"),
+)
+"""Next steps that a model passes on to its user, as the user reads them."""
+
+
+def for_people(text: str) -> str:
+    """The text with tools replaced by the commands that do the same."""
+    text = _CALL.sub(lambda match: f"{'Run' if match[0][0] == 'C' else 'run'} ", text)
+    text = re.sub(r"\b([Rr]un) discover\b", r"\1 mcp-a2a discover", text)
+    for said, instead in _TO_YOU:
+        text = text.replace(said, instead)
+    return _TOOL.sub(lambda match: COMMANDS[match[1]], text)
+
+
+TASKS = (
+    Column("TASK"),
+    Column(""),
+    Column("AGENT", least=10),
+    Column("STATE"),
+    Column("AGE", leaves=2, vanishes=True),
+    Column("REQUEST", least=12, leaves=1),
+    Column("ANSWER", least=12, leaves=3),
+)
+
+
+def tasks_table(tasks: Iterable[TaskView]) -> Table:
+    """A line per task."""
+    drawn = Table(TASKS)
+    for task in tasks:
+        arrow = "→" if task.direction == "sent" else "←"
+        said = preview(task.request, 60), preview(task.answer or "", 60)
+        who = shown_name(task.agent.name)
+        drawn.add(short_id(task.task_id), arrow, who, Cell(task.state, style_of(task)), age(task.updated), *said)
+    return drawn
+
+
+def style_of(task: TaskView) -> Style:
+    """Red for a failed task, yellow for one that waits for an answer."""
+    if task.state in (Moment.FAILED, Moment.REJECTED):
+        return "red"
+    return "" if task.done or task.state == Moment.WORKING else "yellow"
+
+
+EXCERPT_LINES = 20
+EXCERPT_CHARS = 1_600
+"""What a terminal shows of each task at once: a sender decides how much it writes, and others wait below."""
+
+
+def inbox_lines(item: InboxItem, *, whole: bool = True) -> list[str]:
+    """A task that waits for an answer; its text in part, where it would fill the terminal."""
+    skill = f" wants {preview(item.skill, 40)}" if item.skill else ""
+    again = f"   attempt {item.attempt}" if item.attempt > 1 else ""
+    who = f"{shown_name(item.agent.name)} ({TRUSTS[item.trust]})"
+    head = f"{item.task_id}   {who}{skill}   {age(item.received)} ago{again}"
+    text = clean(item.text).rstrip("\n")
+    shown = text if whole else "\n".join(text.split("\n", EXCERPT_LINES)[:EXCERPT_LINES])[:EXCERPT_CHARS]
+    said = [f"  | {line}" for line in shown.split("\n")] if shown else []
+    if len(shown) < len(text):
+        said.append(f"  … {many(len(text) - len(shown), 'more character')}: mcp-a2a task {item.task_id[-SHOWN_ID:]}")
+    return [head, *said, *(f"  {line}" for line in file_lines(item.files))]

@@ -9,8 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from mcp_a2a.cli.entry import check_environment, unicode_words
-from mcp_a2a.cli.options import UsageError
+from mcp_a2a.cli.options import UsageError, check_environment, unicode_words
 from mcp_a2a.config import load_relay_settings, load_settings
 from mcp_a2a.errors.machine import ConfigurationError
 from tests.e2e.command import MCP_A2A, environment, run

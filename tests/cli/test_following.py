@@ -14,9 +14,9 @@ from mcp_a2a.api.tasks import GetTaskRequest, TaskView
 from mcp_a2a.cli.following import Writing
 from mcp_a2a.cli.options import Options
 from mcp_a2a.cli.output import Output
-from mcp_a2a.cli.render import EXCERPT_CHARS, EXCERPT_LINES, inbox_lines
 from mcp_a2a.cli.session import Session
 from mcp_a2a.cli.tasking import report
+from mcp_a2a.cli.telling import EXCERPT_CHARS, EXCERPT_LINES, inbox_lines
 from mcp_a2a.protocol.model import (
     Artifact,
     ArtifactChunk,

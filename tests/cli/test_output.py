@@ -22,7 +22,7 @@ from mcp_a2a.cli.columns import Cell
 from mcp_a2a.cli.failure import report_failure
 from mcp_a2a.cli.options import Options, UsageError
 from mcp_a2a.cli.output import Output, structured
-from mcp_a2a.cli.wording import for_people
+from mcp_a2a.cli.telling import for_people
 from mcp_a2a.errors.agents import PeerNotFoundError
 from mcp_a2a.errors.web import CardError
 from mcp_a2a.protocol.model import AgentCard

@@ -14,8 +14,7 @@ from mcp_a2a.cli.exits import Exit
 from mcp_a2a.cli.options import Options
 from mcp_a2a.cli.output import Output
 from mcp_a2a.cli.session import Session
-from mcp_a2a.cli.telling import report
-from mcp_a2a.cli.wording import COMMANDS, for_people
+from mcp_a2a.cli.telling import COMMANDS, for_people, report
 from mcp_a2a.errors.agents import ConsentError, PeerNotFoundError
 from mcp_a2a.protocol.moment import Moment
 from mcp_a2a.protocol.state import Delivery

@@ -17,7 +17,7 @@ from typing import Any
 import psutil
 import pytest
 
-from mcp_a2a.cli.identities import is_locked
+from mcp_a2a.cli.machine import is_locked
 from mcp_a2a.store.owner_file import has_stand_in, read_owner
 from tests.cli.inside import answer, run
 from tests.e2e.command import MCP_A2A, agent, environment, until
