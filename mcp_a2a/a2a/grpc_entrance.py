@@ -17,7 +17,7 @@ import anyio
 import grpc
 from typing_extensions import override
 
-from mcp_a2a.a2a.service import Arrival, Crowd
+from mcp_a2a.a2a.service import Arrival, RequestQuota
 from mcp_a2a.errors import McpA2AError
 
 logger = logging.getLogger(__name__)
@@ -40,7 +40,7 @@ class Entrance(grpc.aio.ServerInterceptor):  # type: ignore[misc]  # grpc has no
         read_seconds: float,
     ) -> None:
         self._caller_of, self._permits, self._read_seconds = caller_of, permits, read_seconds
-        self._crowd = Crowd(most)
+        self._quota = RequestQuota(most)
         self.here = ("", 0)
         """Where the server listens."""
 
@@ -92,12 +92,12 @@ class Entrance(grpc.aio.ServerInterceptor):  # type: ignore[misc]  # grpc has no
             raise AssertionError("abort raises")
         if not permitted:
             await call.abort(grpc.StatusCode.NOT_FOUND, "This node knows no such agent.")
-        if not self._crowd.enter(caller):
+        if not self._quota.enter(caller):
             await call.abort(
                 grpc.StatusCode.RESOURCE_EXHAUSTED,
-                f"This client has {self._crowd.most} calls open. Try again when one has ended.",
+                f"This client has {self._quota.most} calls open. Try again when one has ended.",
             )
-        call.add_done_callback(lambda _: self._crowd.leave(caller))
+        call.add_done_callback(lambda _: self._quota.leave(caller))
         CALLER.set(caller)
         request: object = grpc.aio.EOF
         with anyio.move_on_after(self._read_seconds):

@@ -16,22 +16,22 @@ MAX_OPEN_PER_CALLER = 100
 """Requests of one client at a time, open streams among them: a tenth of all that a server takes."""
 
 
-class Crowd:
-    """How many requests each client has open, so that none keeps the others from being served."""
+class RequestQuota:
+    """The number of open requests of each client, so that none keeps the others from being served."""
 
     def __init__(self, most: int) -> None:
         self.most = most
         self._open: Counter[str] = Counter()
 
     def enter(self, caller: str) -> bool:
-        """One more is open until `leave`, where there is room for it. The owner may use up what is the owner's."""
+        """Count a request as open until `leave`; False if the caller has `most` open. The owner has no quota."""
         if caller and self._open[caller] >= self.most:
             return False
         self._open[caller] += 1
         return True
 
     def leave(self, caller: str) -> None:
-        """One has ended."""
+        """Count a request as ended."""
         self._open[caller] -= 1
 
 

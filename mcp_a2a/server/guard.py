@@ -38,7 +38,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from mcp_a2a.a2a.asgi import CALLER, is_json_rpc
 from mcp_a2a.a2a.card import PATHS as CARD_PATHS
 from mcp_a2a.a2a.faults import Fault, Kind, retry_after
-from mcp_a2a.a2a.service import MAX_OPEN_PER_CALLER, Arrival, Crowd
+from mcp_a2a.a2a.service import MAX_OPEN_PER_CALLER, Arrival, RequestQuota
 from mcp_a2a.errors import McpA2AError
 from mcp_a2a.protocol.web_url import without_zone
 from mcp_a2a.server.address import PORTS_UNSAID, names_of
@@ -124,7 +124,7 @@ class Guard:
 
     def __init__(self, app: ASGIApp, rules: Rules, refused: Callable[[Scope, int], None] = lambda *_: None) -> None:
         self._app, self._rules, self._told = app, rules, refused
-        self._crowd = Crowd(MAX_OPEN_PER_CALLER)
+        self._quota = RequestQuota(MAX_OPEN_PER_CALLER)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass on what passes."""
@@ -149,12 +149,12 @@ class Guard:
 
     async def _pass(self, scope: Scope, receive: Receive, send: Send) -> Refusal | None:
         caller = scope.get(CALLER) or ""
-        if not self._crowd.enter(caller):
-            return Refusal(503, f"This client has {self._crowd.most} requests open. Try again when one has ended.")
+        if not self._quota.enter(caller):
+            return Refusal(503, f"This client has {self._quota.most} requests open. Try again when one has ended.")
         try:
             await self._app(scope, receive, send)
         finally:
-            self._crowd.leave(caller)
+            self._quota.leave(caller)
         return None
 
 
