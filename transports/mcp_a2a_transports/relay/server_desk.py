@@ -60,7 +60,7 @@ from mcp_a2a_transports.relay.server_clerk import Clerk
 from mcp_a2a_transports.relay.server_directory import DirectoryDesk
 from mcp_a2a_transports.relay.server_doubles import Doubles
 from mcp_a2a_transports.relay.server_rates import DepositRates
-from mcp_a2a_transports.relay.stranger_sessions import Crowd
+from mcp_a2a_transports.relay.stranger_sessions import StrangerSessions
 
 logger = logging.getLogger(__name__)
 
@@ -112,7 +112,7 @@ class RelayDesk(Desk):
         self.office = PostOffice(limits, self.roster, store.backlog(), store.last_number() + 1, self._is_familiar)
         self.presence = PresenceTable()
         self._doubles = Doubles(self.roster)
-        self._crowd = Crowd(limits.stranger_connections)
+        self._strangers = StrangerSessions(limits.stranger_connections)
         self.directory = DirectoryDesk(store, self.presence, admission, limits, clock)
         self._relay = relay
         self._store = store
@@ -164,7 +164,7 @@ class RelayDesk(Desk):
         self._make_room(peer.key, now)
         self.sessions[session] = None
         if session.account[:1] == HOST:
-            self._crowd.add(session)
+            self._strangers.add(session)
         self.presence.came(peer, session.networks, now)
         self._send_kept_answers(session)
         self.office.opened(session)
@@ -174,7 +174,7 @@ class RelayDesk(Desk):
     @override
     def left(self, session: RelaySession, now: float) -> None:
         self.sessions.pop(session, None)
-        self._crowd.remove(session)
+        self._strangers.remove(session)
         if session.peer is not None:
             self.presence.went(session, session.peer, session.networks, now)
             self._store.seen([session.key], self._stamp)
@@ -263,9 +263,9 @@ class RelayDesk(Desk):
 
     def _seat(self, session: RelaySession, peer: PeerId, now: float) -> ByeCode | None:
         """Give a session its place, and its key a mailbox; or why there is none for it."""
-        if session.account[:1] != HOST or not self._crowd.is_full():
+        if session.account[:1] != HOST or not self._strangers.is_full():
             return self._register(session, peer, now)
-        rival = self._crowd.rival_of(session.host)
+        rival = self._strangers.rival_of(session.host)
         objection = ByeCode.BUSY if rival is None else self._register(session, peer, now)
         if rival is not None and objection is None:
             rival.close(ByeCode.BUSY, now)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from mcp_a2a.protocol.relay_session import RelaySession
 
 
-class Crowd:
+class StrangerSessions:
     """Sessions that are charged to their host, oldest first. `most` is how many there may be."""
 
     def __init__(self, most: int) -> None:
