@@ -29,8 +29,8 @@ CALLER: ContextVar[str] = ContextVar("caller")
 """Under which name the call is made that is being answered."""
 
 
-class Entrance(grpc.aio.ServerInterceptor):  # type: ignore[misc]  # grpc has no types
-    """Lets calls in."""
+class CallerInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[misc]  # grpc has no types
+    """Reads a message only from a caller that may make the call."""
 
     def __init__(
         self,
@@ -50,7 +50,7 @@ class Entrance(grpc.aio.ServerInterceptor):  # type: ignore[misc]  # grpc has no
         continuation: Callable[[grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler]],
         handler_call_details: grpc.HandlerCallDetails,
     ) -> grpc.RpcMethodHandler:
-        """The handler of a method, behind this door. A handler of a stream of messages gets the call without one."""
+        """The handler of a method, behind this check. A handler of a stream of messages gets the call without one."""
         inner = await continuation(handler_call_details)
         if inner is None:  # there is no such method
             return inner

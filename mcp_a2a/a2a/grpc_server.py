@@ -25,7 +25,7 @@ from mcp_a2a.a2a.body import extended_card
 from mcp_a2a.a2a.dispatch import Dispatch
 from mcp_a2a.a2a.faults import Fault, Kind, told
 from mcp_a2a.a2a.files import FileUrl
-from mcp_a2a.a2a.grpc_interceptor import CALLER, READ_SECONDS, Entrance
+from mcp_a2a.a2a.grpc_interceptor import CALLER, READ_SECONDS, CallerInterceptor
 from mcp_a2a.a2a.params import ListParams, OnePushParams, PushParams, SendParams, TaskParams
 from mcp_a2a.a2a.protobuf import Event, event_of, made, parsed, read_message
 from mcp_a2a.a2a.service import MAX_OPEN_PER_CALLER, Arrival, Service, check_service, no_card, no_url
@@ -273,7 +273,7 @@ async def grpc_server(node: NodeApi, address: str, offer: GrpcOffer) -> AsyncIte
     Raises:
         ConfigurationError: the address cannot be used.
     """
-    entrance = Entrance(offer.caller_of, offer.permits, MAX_OPEN_PER_CALLER, READ_SECONDS)
+    entrance = CallerInterceptor(offer.caller_of, offer.permits, MAX_OPEN_PER_CALLER, READ_SECONDS)
     server = grpc.aio.server(interceptors=[entrance], options=_options(), maximum_concurrent_rpcs=MAX_CALLS)
     add_A2AServiceServicer_to_server(_Servicer(CoreHandler(node, offer)), server)  # type: ignore[no-untyped-call]
     try:
