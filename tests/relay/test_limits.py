@@ -33,7 +33,7 @@ from mcp_a2a.protocol.listing import LISTING_SIZES, Listing
 from mcp_a2a.protocol.network import Network
 from mcp_a2a.protocol.replay import stale_difference
 from mcp_a2a.store.relay_store import RelayStore
-from mcp_a2a_transports.relay import server_gate, server_wire
+from mcp_a2a_transports.relay import connection_limits, server_wire
 from tests.relay.conftest import Open
 from tests.relay.guest import WITHDRAWN, Door, Guest, Person, entry, envelope, id_of, person
 
@@ -255,7 +255,7 @@ async def test_connections_without_a_key_the_oldest_makes_room_for_an_honest_one
 
 
 async def test_whoever_proves_no_key_in_time_is_sent_away(open_relay: Open, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(server_gate, "WAIT_SECONDS", 0.2)
+    monkeypatch.setattr(connection_limits, "WAIT_SECONDS", 0.2)
     async with open_relay() as (_, door):
         socket = await door.knock()
         await socket.receive()

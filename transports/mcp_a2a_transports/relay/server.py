@@ -1,6 +1,6 @@
 """A relay's listener: accepts connections and reads frames into sessions, with one task per connection.
 
-A hostile client meets, in this order: the gate (`server_gate`), aiohttp's limits on an HTTP request, the handshake
+A hostile client meets, in this order: the gate (`connection_limits`), aiohttp's limits on an HTTP request, the handshake
 (`relay_session`), and then the limits of its key (`server_desk`). What turns all of it is `server_wheel`.
 """
 
@@ -36,8 +36,8 @@ from mcp_a2a.protocol.relay_session import RelaySession
 from mcp_a2a_transports._reception import AGENT, PATH, address_of, asks_for_link, refusal
 from mcp_a2a_transports._tasks import background_tasks
 from mcp_a2a_transports._websocket import Connection
+from mcp_a2a_transports.relay.connection_limits import Gate
 from mcp_a2a_transports.relay.server_desk import RelayDesk, RelayKey
-from mcp_a2a_transports.relay.server_gate import Gate
 from mcp_a2a_transports.relay.server_http import Pages, RelayFacts, real_host
 from mcp_a2a_transports.relay.server_wheel import CLOSE_SECONDS, Wheel
 from mcp_a2a_transports.relay.server_wire import ServerWire, Transport
