@@ -99,7 +99,7 @@ async def at_home(
         yield Home(transport, seen, url)
 
 
-class Gate(ScriptedRelay):
+class ConnectionLimits(ScriptedRelay):
     """Counts who comes, and lets nobody through before it is opened."""
 
     def __init__(self) -> None:

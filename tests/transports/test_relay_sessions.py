@@ -29,7 +29,7 @@ from mcp_a2a_transports.relay import watching
 from mcp_a2a_transports.relay.client import RelayTransport
 from tests.relay.scripted import EPOCH, Caller, ScriptedRelay
 from tests.transports.people import Witness, credentials, envelope, identity, until
-from tests.transports.relays import HOME, SHOP, Gate, Listener, at_home, byes
+from tests.transports.relays import HOME, SHOP, ConnectionLimits, Listener, at_home, byes
 
 ANN, BEN = identity("ann").peer_id, identity("ben").peer_id
 
@@ -172,7 +172,7 @@ async def test_a_session_that_is_lost_is_followed_by_another(relay: ScriptedRela
             link.submit(envelope(1, "ben"))
 
 
-class SlowDoor(Gate):
+class SlowDoor(ConnectionLimits):
     """Takes its time with the answer to the HTTP request."""
 
     @override
@@ -181,7 +181,7 @@ class SlowDoor(Gate):
         return await super()._answer_call(request)
 
 
-class SlowHands(Gate):
+class SlowHands(ConnectionLimits):
     """Takes its time with the handshake."""
 
     @override
@@ -194,7 +194,9 @@ SLOW = pytest.mark.parametrize("kind", [SlowDoor, SlowHands])
 
 
 @SLOW
-async def test_networks_that_change_while_a_relay_is_connected_are_those_that_are_shown(kind: type[Gate]) -> None:
+async def test_networks_that_change_while_a_relay_is_connected_are_those_that_are_shown(
+    kind: type[ConnectionLimits],
+) -> None:
     async with kind().serve() as relay, at_home("ann", relay.url, SHOP) as ann:
         await relay.arrived.wait()
         for network in (SHOP, HOME):
@@ -207,7 +209,7 @@ async def test_networks_that_change_while_a_relay_is_connected_are_those_that_ar
 
 
 @SLOW
-async def test_a_relay_that_is_dropped_while_it_is_connected_is_left_alone(kind: type[Gate]) -> None:
+async def test_a_relay_that_is_dropped_while_it_is_connected_is_left_alone(kind: type[ConnectionLimits]) -> None:
     async with kind().serve() as relay, at_home("ann", relay.url, SHOP) as ann:
         await relay.arrived.wait()
         ann.transport.drop(relay.url)
@@ -219,7 +221,7 @@ async def test_a_relay_that_is_dropped_while_it_is_connected_is_left_alone(kind:
 
 
 @SLOW
-async def test_a_transport_closes_at_once_while_a_relay_is_connected(kind: type[Gate]) -> None:
+async def test_a_transport_closes_at_once_while_a_relay_is_connected(kind: type[ConnectionLimits]) -> None:
     async with kind().serve() as relay:
         async with at_home("ann", relay.url):
             await relay.arrived.wait()
@@ -229,7 +231,7 @@ async def test_a_transport_closes_at_once_while_a_relay_is_connected(kind: type[
 
 
 @SLOW
-async def test_a_dial_that_is_given_up_leaves_the_session_and_no_link(kind: type[Gate]) -> None:
+async def test_a_dial_that_is_given_up_leaves_the_session_and_no_link(kind: type[ConnectionLimits]) -> None:
     async with kind().serve() as relay, at_home("ann", relay.url) as ann:
         with anyio.CancelScope() as scope:
             scope.cancel()

@@ -17,7 +17,7 @@ from mcp_a2a_transports.relay.server_http import may_be_proxy
 MAX_HALF_OPEN_PER_HOST = 64
 
 
-class Gate:
+class ConnectionLimits:
     """Counts connections by host. A `host` is an IPv4 address or an IPv6 network of 64 bits."""
 
     def __init__(self, limits: RelayLimits, *, behind_proxy: bool) -> None:
@@ -44,8 +44,8 @@ class Gate:
         host = host_of(address)
         self._unproven[handler] = host
         # All connections of a proxy come from one address.
-        seat = f"{host}/{id(handler)}" if self._is_proxy(host) else host
-        return self._pending.arrived(handler, seat, now)
+        place = f"{host}/{id(handler)}" if self._is_proxy(host) else host
+        return self._pending.arrived(handler, place, now)
 
     def proven(self, handler: web.RequestHandler) -> None:
         """It has proven a key, or wanted a page and got it."""

@@ -1,7 +1,7 @@
 """A relay's listener: accepts connections and reads frames into sessions, with one task per connection.
 
-A hostile client meets, in this order: the gate (`connection_limits`), aiohttp's limits on an HTTP request, the handshake
-(`relay_session`), and then the limits of its key (`server_desk`). What turns all of it is `server_wheel`.
+A hostile client meets, in this order: the limits of hosts (`connection_limits`), aiohttp's limits on an HTTP request,
+the handshake (`relay_session`), and then the limits of its key (`server_desk`). `server_wheel` drives all of it.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from mcp_a2a.protocol.relay_session import RelaySession
 from mcp_a2a_transports._reception import AGENT, PATH, address_of, asks_for_link, refusal
 from mcp_a2a_transports._tasks import background_tasks
 from mcp_a2a_transports._websocket import Connection
-from mcp_a2a_transports.relay.connection_limits import Gate
+from mcp_a2a_transports.relay.connection_limits import ConnectionLimits
 from mcp_a2a_transports.relay.server_desk import RelayDesk, RelayKey
 from mcp_a2a_transports.relay.server_http import Pages, RelayFacts, real_host
 from mcp_a2a_transports.relay.server_wheel import CLOSE_SECONDS, Wheel
@@ -94,9 +94,9 @@ class RelayListener(web.Server):
         key = RelayKey(relay, partial(_account_of_host, credentials.identity))
         self._wheel = Wheel(partial(RelayDesk, key, store, admission, options.limits, clock))
         self.desk = self._wheel.desk
-        self._gate = Gate(options.limits, behind_proxy=options.behind_proxy)
+        self._limits = ConnectionLimits(options.limits, behind_proxy=options.behind_proxy)
         self._pages = Pages(self.facts, options.may_look, options.host)
-        self._wheel.ticked, self._wheel.swept = self._turn_out_the_overdue, self._gate.forget
+        self._wheel.ticked, self._wheel.swept = self._turn_out_the_overdue, self._limits.forget
         self._started_at = time.monotonic()
         self._is_leaving = False
 
@@ -143,21 +143,21 @@ class RelayListener(web.Server):
     def connection_made(self, handler: web.RequestHandler, transport: Connection) -> None:
         super().connection_made(handler, transport)  # type: ignore[arg-type]  # the very same
         address, now = address_of(transport).host, time.monotonic()
-        if not self._gate.lets_in(address, len(self._connections), now):
+        if not self._limits.lets_in(address, len(self._connections), now):
             self._loop.call_soon(transport.abort)  # aiohttp has begun with it, and fails where it is gone by then
             return
-        leaves = self._gate.arrived(handler, address, now)
+        leaves = self._limits.arrived(handler, address, now)
         if leaves is not None:
-            self._gate.excuse(leaves)
+            self._limits.excuse(leaves)
             self._turn_out(leaves, ByeCode.BUSY)
 
     @override
     def connection_lost(self, handler: web.RequestHandler, exc: BaseException | None = None) -> None:
         super().connection_lost(handler, exc)
-        self._gate.left(handler, time.monotonic())
+        self._limits.left(handler, time.monotonic())
 
     def _turn_out_the_overdue(self, now: float) -> None:
-        for handler in self._gate.overdue(now):
+        for handler in self._limits.overdue(now):
             self._turn_out(handler, ByeCode.TIMEOUT)
 
     def _turn_out(self, handler: web.RequestHandler, code: ByeCode) -> None:
@@ -178,7 +178,7 @@ class RelayListener(web.Server):
         if request.path != PATH:
             page = self._pages.answer(request, peer, host)
             if page is not None:
-                self._gate.proven(request.protocol)
+                self._limits.proven(request.protocol)
             return page or refusal()
         websocket = web.WebSocketResponse(
             timeout=CLOSE_SECONDS, autoclose=False, autoping=False, compress=False, max_msg_size=MAX_MESSAGE
@@ -200,20 +200,20 @@ class RelayListener(web.Server):
         session.host = host
         wire = ServerWire(session, connection, host)
         self.desk.expect(session, handshake.challenge.nonce)
-        self._gate.linked(handler, host)
+        self._limits.linked(handler, host)
         self._wheel.add(wire)
         try:
-            if len(self.desk.sessions) >= self._options.limits.max_connections or self._gate.is_full(host, now):
-                self._gate.excuse(handler)
+            if len(self.desk.sessions) >= self._options.limits.max_connections or self._limits.is_full(host, now):
+                self._limits.excuse(handler)
                 session.close(ByeCode.BUSY, now)
             await self._read(handler, websocket, session)
         finally:
             self._wheel.remove(wire)
             self.desk.forget(session)
-            self._gate.unlinked(handler)
-            if session.peer is None and self._gate.is_counted(handler):
-                self._gate.proven(handler)  # it was counted here, by the host that it really has
-                self._gate.failed(host, time.monotonic())
+            self._limits.unlinked(handler)
+            if session.peer is None and self._limits.is_counted(handler):
+                self._limits.proven(handler)  # it was counted here, by the host that it really has
+                self._limits.failed(host, time.monotonic())
             if not connection.is_closing():
                 connection.close()
 
@@ -234,11 +234,11 @@ class RelayListener(web.Server):
                 del message  # an idle connection must not keep what it said last
                 self._wheel.touch()
                 if session.is_excused:
-                    self._gate.excuse(handler)
+                    self._limits.excuse(handler)
                 if was_opening and session.peer is not None:
-                    self._gate.proven(handler)
+                    self._limits.proven(handler)
                     if session.account[:1] in ADMITTED:
-                        self._gate.unlinked(handler)  # an office may be behind one address
+                        self._limits.unlinked(handler)  # an office may be behind one address
         except RemoteProtocolError as error:
             logger.info("closing a connection: %s", error)
         except Exception:
