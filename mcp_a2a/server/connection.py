@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from uvicorn._types import ASGI3Application, ASGISendEvent
 
-    from mcp_a2a.server.reception import Reception
+    from mcp_a2a.server.connection_limits import Reception
 
 LINGER_SECONDS = 1.0
 """How long a connection that was refused stays open, unread, so that the answer arrives."""

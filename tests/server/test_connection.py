@@ -13,7 +13,7 @@ from starlette.types import Receive, Scope, Send
 
 import mcp_a2a.server.connection as connection_module
 import mcp_a2a.server.http as http_module
-from mcp_a2a.server.reception import Limits
+from mcp_a2a.server.connection_limits import Limits
 from tests.server.test_http import HELLO, JSON_HEADERS, Web, serving
 
 PATIENCE = 60

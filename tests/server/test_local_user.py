@@ -25,17 +25,17 @@ from mcp.types import ElicitResult
 from mcp_a2a.api.agents import PeersView, SetTrustRequest
 from mcp_a2a.server import local_user
 from mcp_a2a.server.address import Listen
+from mcp_a2a.server.connection_limits import Limits
 from mcp_a2a.server.guard import is_passed_on
 from mcp_a2a.server.http import serve_http
 from mcp_a2a.server.local_user import can_tell, is_this_user
-from mcp_a2a.server.reception import Limits
 from mcp_a2a.server.surface import build_server
 from mcp_a2a.server.token import TOKEN_FILE, load_token
 from mcp_a2a.store.folder import open_folder
 from tests.e2e.command import agent
 from tests.server.standin import OTHER_DID, StandIn, contact
+from tests.server.test_connection_limits import A_REQUEST, connected
 from tests.server.test_http import TOKEN, Web, has_ipv6, serving
-from tests.server.test_reception import A_REQUEST, connected
 
 KNOCK = Path(__file__).parent / "programs" / "knock.py"
 NOBODY = 65534

@@ -10,7 +10,7 @@ import anyio
 import pytest
 from anyio.abc import SocketStream
 
-from mcp_a2a.server.reception import Limits, Reception
+from mcp_a2a.server.connection_limits import Limits, Reception
 from tests.server.test_http import Web, serving
 
 HALF_A_HEADER = b"POST / HTTP/1.1\r\nHost: x\r\n"
