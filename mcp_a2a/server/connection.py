@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from uvicorn._types import ASGI3Application, ASGISendEvent
 
-    from mcp_a2a.server.connection_limits import Reception
+    from mcp_a2a.server.connection_limits import LimitedConnections
 
 LINGER_SECONDS = 1.0
 """How long a connection that was refused stays open, unread, so that the answer arrives."""
@@ -35,11 +35,11 @@ LOOK_SECONDS = 1.0
 
 
 class Connection(HttpToolsProtocol):
-    """A connection that tells the reception how it gets on, and counts what it sends before the parser keeps it."""
+    """A connection that reports its phases to `LimitedConnections`, and counts bytes before the parser keeps them."""
 
-    def __init__(self, reception: Reception, **given: object) -> None:
+    def __init__(self, connections: LimitedConnections, **given: object) -> None:
         super().__init__(**given)  # type: ignore[arg-type]  # uvicorn names them all
-        self._reception, self._head = reception, HeadCount()
+        self._connections, self._head = connections, HeadCount()
         self._answering: RequestResponseCycle | None = None
         self._is_refused = self._has_ended = False
         self._last_word = b""
@@ -63,7 +63,7 @@ class Connection(HttpToolsProtocol):
             proven = is_this_user(self.client, (self.server[0], self.server[1]))
             self.app_state = {**self.app_state, OF_THIS_USER: proven}
             self.is_of_another_user = is_here(self.address) and can_tell() and not proven
-        self._reception.entered(self, self.loop.time())
+        self._connections.entered(self, self.loop.time())
 
     @override
     def data_received(self, data: bytes) -> None:
@@ -148,7 +148,7 @@ class Connection(HttpToolsProtocol):
         if self.transport.is_closing():
             return
         started = self._answering is not None and self._answering.response_started  # then writing tells
-        if self._is_gone() or (waited >= self._reception.limits.stalled_seconds and not started):
+        if self._is_gone() or (waited >= self._connections.limits.stalled_seconds and not started):
             self.transport.abort()
         else:
             self.loop.call_later(LOOK_SECONDS, self._look_for_client, waited + LOOK_SECONDS)
@@ -173,7 +173,7 @@ class Connection(HttpToolsProtocol):
 
     def _wait_for_reader(self) -> None:
         left = self.transport.get_write_buffer_size()
-        self._unread = self.loop.call_later(self._reception.limits.stalled_seconds, self._look_at_reader, left)
+        self._unread = self.loop.call_later(self._connections.limits.stalled_seconds, self._look_at_reader, left)
 
     def _look_at_reader(self, before: int) -> None:
         if self.transport.get_write_buffer_size() >= before:
@@ -201,7 +201,7 @@ class Connection(HttpToolsProtocol):
         if len(self.pipeline) >= MAX_PIPELINED:
             self._head.over()
         self._take_host_of_target()
-        self._reception.asks(self)
+        self._connections.asks(self)
         super().on_headers_complete()
         if self.scope["http_version"] == "1.0":
             # Work-around (uvicorn), look again 2027-06: not reported
@@ -240,11 +240,11 @@ class Connection(HttpToolsProtocol):
         elif self._has_ended:
             self.transport.close()
         else:
-            self._reception.waits(self, self.loop.time())
+            self._connections.waits(self, self.loop.time())
 
     @override
     def connection_lost(self, exc: Exception | None) -> None:
-        self._reception.left(self)
+        self._connections.left(self)
         if self._unread is not None:
             self._unread.cancel()
         if self._answering is not None and not self._answering.response_complete:

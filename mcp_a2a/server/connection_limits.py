@@ -41,7 +41,7 @@ class Limits:
         return cls(per_host=most // 4, silent=most // 2, silent_per_host=max(4, most // 10))
 
 
-class Guest(Protocol):
+class HttpConnection(Protocol):
     """A connection."""
 
     client: tuple[str, int] | None
@@ -54,50 +54,50 @@ class Guest(Protocol):
         """Close it."""
 
 
-class Reception:
+class LimitedConnections:
     """All connections of a server."""
 
     def __init__(self, limits: Limits, *, behind_proxy: bool) -> None:
         self.limits, self._behind_proxy = limits, behind_proxy
-        self._pending: PendingConnections[Guest] = PendingConnections(
+        self._pending: PendingConnections[HttpConnection] = PendingConnections(
             limits.silent, limits.silent_per_host, limits.header_seconds
         )
         self._hosts: Counter[str] = Counter()
-        self.on_left: Callable[[Guest], None] = lambda _: None
+        self.on_left: Callable[[HttpConnection], None] = lambda _: None
 
-    def entered(self, guest: Guest, now: float) -> None:
+    def entered(self, connection: HttpConnection, now: float) -> None:
         """A connection was opened."""
-        seat = self._seat(guest)
-        self._hosts[seat] += 1
-        if self._hosts[seat] > self.limits.per_host:
-            guest.show_out()
+        host = self._host_of(connection)
+        self._hosts[host] += 1
+        if self._hosts[host] > self.limits.per_host:
+            connection.show_out()
         else:
-            self.waits(guest, now)
+            self.waits(connection, now)
 
-    def waits(self, guest: Guest, now: float) -> None:
+    def waits(self, connection: HttpConnection, now: float) -> None:
         """It may ask something, and has not."""
-        leaves = self._pending.arrived(guest, self._seat(guest), now)
+        leaves = self._pending.arrived(connection, self._host_of(connection), now)
         if leaves is not None:
             leaves.show_out()
 
-    def asks(self, guest: Guest) -> None:
+    def asks(self, connection: HttpConnection) -> None:
         """The header of a request has come."""
-        self._pending.left(guest)
+        self._pending.left(connection)
 
-    def left(self, guest: Guest) -> None:
+    def left(self, connection: HttpConnection) -> None:
         """It is closed."""
-        self._pending.left(guest)
-        self.on_left(guest)
-        seat = self._seat(guest)
-        self._hosts[seat] -= 1
-        if not self._hosts[seat]:
-            del self._hosts[seat]
+        self._pending.left(connection)
+        self.on_left(connection)
+        host = self._host_of(connection)
+        self._hosts[host] -= 1
+        if not self._hosts[host]:
+            del self._hosts[host]
 
     def show_out(self, now: float) -> None:
         """Close those that have been silent for too long."""
-        for guest in self._pending.overdue(now):
-            guest.show_out()
+        for connection in self._pending.overdue(now):
+            connection.show_out()
 
-    def _seat(self, guest: Guest) -> str:
-        spared = self._behind_proxy or (is_here(guest.address) and not guest.is_of_another_user)
-        return f"{guest.address}/{id(guest)}" if spared else host_of(guest.address)
+    def _host_of(self, connection: HttpConnection) -> str:
+        spared = self._behind_proxy or (is_here(connection.address) and not connection.is_of_another_user)
+        return f"{connection.address}/{id(connection)}" if spared else host_of(connection.address)

@@ -32,7 +32,7 @@ from mcp_a2a.protocol.web_url import own_host_in_url
 from mcp_a2a.server.address import Listen, url_of
 from mcp_a2a.server.closing import OpenRequests
 from mcp_a2a.server.connection import Connection
-from mcp_a2a.server.connection_limits import MAX_CONNECTIONS, Guest, Limits, Reception
+from mcp_a2a.server.connection_limits import MAX_CONNECTIONS, HttpConnection, LimitedConnections, Limits
 from mcp_a2a.server.guard import HEALTH_PATH, INNER_HOST, MCP_PATH, Guard, Rules
 from mcp_a2a.server.listening import Certificate
 from mcp_a2a.server.local_user import can_tell
@@ -160,7 +160,7 @@ async def serve_http(  # noqa: PLR0913  keyword-only settings of a server
         bound = [stack.enter_context(one) for one in listen.bind_all()]
         visitors = Visitors(tell, _stamp) if tell is not None else None
         app = http_app(server, rules, a2a=a2a, stateless=stateless, visitors=visitors, url=next(iter(origins), None))
-        web = _WebServer(app, tls, Reception(limits or _limits_here(), behind_proxy=behind_proxy), visitors)
+        web = _WebServer(app, tls, LimitedConnections(limits or _limits_here(), behind_proxy=behind_proxy), visitors)
 
         def started() -> None:
             task_status.started(url_of(*bound, scheme="http" if tls is None else "https"))
@@ -180,11 +180,11 @@ class _WebServer(uvicorn.Server):
     """uvicorn inside a task group: it leaves the signals to us and cannot be cut off in the middle of its shutdown."""
 
     def __init__(
-        self, app: ASGIApp, tls: Certificate | None, reception: Reception, visitors: Visitors | None = None
+        self, app: ASGIApp, tls: Certificate | None, connections: LimitedConnections, visitors: Visitors | None = None
     ) -> None:
-        self._requests, self._reception, self._visitors = OpenRequests(app), reception, visitors
+        self._requests, self._connections, self._visitors = OpenRequests(app), connections, visitors
         if visitors is not None:
-            reception.on_left = self._left
+            connections.on_left = self._left
         config = uvicorn.Config(
             self._requests,
             http=HttpToolsProtocol,
@@ -239,7 +239,7 @@ class _WebServer(uvicorn.Server):
 
     def _connection(self) -> Connection:
         return Connection(
-            self._reception, config=self.config, server_state=self.server_state, app_state=self.lifespan.state
+            self._connections, config=self.config, server_state=self.server_state, app_state=self.lifespan.state
         )
 
     @override
@@ -258,14 +258,14 @@ class _WebServer(uvicorn.Server):
     @override
     async def on_tick(self, counter: int) -> bool:
         now = anyio.current_time()
-        self._reception.show_out(now)
+        self._connections.show_out(now)
         if self._visitors is not None:
             self._visitors.show_out(now)
         return await super().on_tick(counter)
 
-    def _left(self, guest: Guest) -> None:
-        if self._visitors is not None and guest.client is not None:
-            self._visitors.closed(guest.client, anyio.current_time())
+    def _left(self, connection: HttpConnection) -> None:
+        if self._visitors is not None and connection.client is not None:
+            self._visitors.closed(connection.client, anyio.current_time())
 
     async def _end_requests(self) -> None:
         await anyio.sleep(GRACE_SECONDS)

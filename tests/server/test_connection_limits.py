@@ -10,7 +10,7 @@ import anyio
 import pytest
 from anyio.abc import SocketStream
 
-from mcp_a2a.server.connection_limits import Limits, Reception
+from mcp_a2a.server.connection_limits import LimitedConnections, Limits
 from tests.server.test_http import Web, serving
 
 HALF_A_HEADER = b"POST / HTTP/1.1\r\nHost: x\r\n"
@@ -87,7 +87,7 @@ async def test_a_flood_of_silent_connections_keeps_nobody_from_asking(start: byt
 
 
 @dataclass(eq=False)
-class Guest:
+class HttpConnection:
     """A connection from an address."""
 
     address: str
@@ -98,43 +98,43 @@ class Guest:
         self.is_out = True
 
 
-def crowd(address: str, count: int) -> list[Guest]:
-    return [Guest(address) for _ in range(count)]
+def crowd(address: str, count: int) -> list[HttpConnection]:
+    return [HttpConnection(address) for _ in range(count)]
 
 
-def entering(guests: list[Guest], reception: Reception) -> int:
+def entering(opened: list[HttpConnection], connections: LimitedConnections) -> int:
     """Let them in; how many were shown out after that."""
-    for guest in guests:
-        reception.entered(guest, 0)
-    return sum(guest.is_out for guest in guests)
+    for connection in opened:
+        connections.entered(connection, 0)
+    return sum(connection.is_out for connection in opened)
 
 
 def test_a_host_loses_its_own_silent_ones_and_not_those_of_others() -> None:
-    reception = Reception(Limits(silent_per_host=3), behind_proxy=False)
-    assert entering(honest := crowd("192.0.2.1", 2), reception) == 0
-    assert entering(flood := crowd("192.0.2.2", 10), reception) == 7
-    assert [guest.is_out for guest in flood] == [True] * 7 + [False] * 3
-    assert not any(guest.is_out for guest in honest)
+    connections = LimitedConnections(Limits(silent_per_host=3), behind_proxy=False)
+    assert entering(honest := crowd("192.0.2.1", 2), connections) == 0
+    assert entering(flood := crowd("192.0.2.2", 10), connections) == 7
+    assert [connection.is_out for connection in flood] == [True] * 7 + [False] * 3
+    assert not any(connection.is_out for connection in honest)
 
 
 def test_a_host_has_a_share_of_the_connections_whatever_it_asks() -> None:
-    reception = Reception(Limits(per_host=3), behind_proxy=False)
+    connections = LimitedConnections(Limits(per_host=3), behind_proxy=False)
     asking = crowd("192.0.2.2", 3)
-    for guest in asking:
-        reception.entered(guest, 0)
-        reception.asks(guest)
-    assert entering(crowd("192.0.2.2", 2), reception) == 2
-    assert entering(crowd("192.0.2.1", 2), reception) == 0
-    reception.left(asking[0])
+    for connection in asking:
+        connections.entered(connection, 0)
+        connections.asks(connection)
+    assert entering(crowd("192.0.2.2", 2), connections) == 2
+    assert entering(crowd("192.0.2.1", 2), connections) == 0
+    connections.left(asking[0])
 
 
 def test_a_place_that_was_left_is_free_again() -> None:
-    reception = Reception(Limits(per_host=1), behind_proxy=False)
+    connections = LimitedConnections(Limits(per_host=1), behind_proxy=False)
     first, second = crowd("2001:db8::1", 1) + crowd("2001:db8::2", 1)
-    reception.entered(first, 0)
-    reception.left(first)
-    assert entering([second], reception) == 0
-    assert entering(crowd("2001:db8::3", 1), reception) == 1
+    connections.entered(first, 0)
+    connections.left(first)
+    assert entering([second], connections) == 0
+    assert entering(crowd("2001:db8::3", 1), connections) == 1
 
 
 @pytest.mark.parametrize(
@@ -142,31 +142,31 @@ def test_a_place_that_was_left_is_free_again() -> None:
     [("127.0.0.1", False), ("::1", False), ("::ffff:127.0.0.1", False), ("192.0.2.1", True)],
 )
 def test_programs_of_this_machine_and_the_crowd_of_a_proxy_share_an_address(address: str, behind_proxy: bool) -> None:  # noqa: FBT001
-    reception = Reception(Limits(per_host=2, silent_per_host=2), behind_proxy=behind_proxy)
-    assert entering(crowd(address, 10), reception) == 0
+    connections = LimitedConnections(Limits(per_host=2, silent_per_host=2), behind_proxy=behind_proxy)
+    assert entering(crowd(address, 10), connections) == 0
 
 
 def test_programs_of_other_users_share_the_places_of_one_host() -> None:
-    reception = Reception(Limits(per_host=2), behind_proxy=False)
-    assert entering([Guest("127.0.0.1", is_of_another_user=True) for _ in range(5)], reception) == 3
-    assert entering(crowd("127.0.0.1", 5), reception) == 0
+    connections = LimitedConnections(Limits(per_host=2), behind_proxy=False)
+    assert entering([HttpConnection("127.0.0.1", is_of_another_user=True) for _ in range(5)], connections) == 3
+    assert entering(crowd("127.0.0.1", 5), connections) == 0
 
 
 def test_where_too_many_are_silent_the_first_of_them_goes_wherever_they_come_from() -> None:
-    reception = Reception(Limits(silent=3), behind_proxy=False)
-    guests = [Guest(f"192.0.2.{number}") for number in range(5)]
-    assert entering(guests, reception) == 2
-    assert [guest.is_out for guest in guests] == [True, True, False, False, False]
+    connections = LimitedConnections(Limits(silent=3), behind_proxy=False)
+    opened = [HttpConnection(f"192.0.2.{number}") for number in range(5)]
+    assert entering(opened, connections) == 2
+    assert [connection.is_out for connection in opened] == [True, True, False, False, False]
 
 
 def test_silence_is_counted_from_the_last_answer() -> None:
-    reception = Reception(Limits(header_seconds=10), behind_proxy=False)
-    guest = Guest("192.0.2.1")
-    reception.entered(guest, 0)
-    reception.asks(guest)
-    reception.show_out(100)
-    reception.waits(guest, 100)
-    reception.show_out(109)
-    assert not guest.is_out
-    reception.show_out(110)
-    assert guest.is_out
+    connections = LimitedConnections(Limits(header_seconds=10), behind_proxy=False)
+    connection = HttpConnection("192.0.2.1")
+    connections.entered(connection, 0)
+    connections.asks(connection)
+    connections.show_out(100)
+    connections.waits(connection, 100)
+    connections.show_out(109)
+    assert not connection.is_out
+    connections.show_out(110)
+    assert connection.is_out

@@ -93,12 +93,12 @@ async def test_a_caller_of_a2a_is_none_of_mcp(tmp_path: Path) -> None:
     async with anyio.create_task_group() as tasks, aiohttp.ClientSession() as web:
         served = await hosted(tasks, settings, Listening("127.0.0.1:0", public_url=("https://agents.example",)))
         assert not served.this_user
-        guest = CallerFolder(settings.folder).add("guest")
-        for token, mcp in ((served.token.value, 200), (guest, 401), ("x" * 43, 401)):
+        connection = CallerFolder(settings.folder).add("connection")
+        for token, mcp in ((served.token.value, 200), (connection, 401), ("x" * 43, 401)):
             headers = {"Authorization": f"Bearer {token}", **ACCEPT}
             async with web.post(f"{served.url}/mcp", json=PING, headers=headers) as response:
                 assert response.status == mcp
-        for token, a2a in ((served.token.value, 200), (guest, 200), ("x" * 43, 401)):
+        for token, a2a in ((served.token.value, 200), (connection, 200), ("x" * 43, 401)):
             async with web.post(f"{served.url}/", json=PING, headers={"X-API-Key": token}) as response:
                 assert response.status == a2a
         tasks.cancel_scope.cancel()
