@@ -32,7 +32,7 @@ from mcp_a2a.store.keyfile import load_identity
 from mcp_a2a.store.relay_store import RelayStore, open_relay_store
 from mcp_a2a.uptime import Uptime
 from mcp_a2a.wall_clock import stamp_of_now, wall_clock
-from mcp_a2a_transports._reception import bind
+from mcp_a2a_transports._link_server import bind
 from mcp_a2a_transports.direct import own_addresses
 from mcp_a2a_transports.relay.server import RelayOptions, open_relay
 

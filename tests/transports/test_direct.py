@@ -23,7 +23,7 @@ from mcp_a2a.protocol.link_places import MAX_PLACES as MAX_LINKS
 from mcp_a2a.protocol.paths import DirectAddr
 from mcp_a2a.protocol.pending_connections import MAX_WAITING_PER_HOST
 from mcp_a2a.protocol.rates import Rate
-from mcp_a2a_transports import _reception
+from mcp_a2a_transports import _link_server
 from mcp_a2a_transports.direct import DirectTransport
 from tests.transports.people import Witness, credentials, envelope, identity, ring, until
 
@@ -408,8 +408,8 @@ async def test_ipv6_works_where_the_machine_has_it() -> None:
 async def test_a_host_that_connects_again_and_again_is_cut_before_it_costs_a_handshake(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(_reception, "_is_from_here", lambda _: False)
-    monkeypatch.setattr(_reception, "ARRIVALS", Rate(0.001, 3))
+    monkeypatch.setattr(_link_server, "_is_from_here", lambda _: False)
+    monkeypatch.setattr(_link_server, "ARRIVALS", Rate(0.001, 3))
     of_ben, listener = Witness("ben"), DirectTransport("127.0.0.1")
     async with listener.open(credentials("ben"), of_ben) as (address,):
         assert isinstance(address, DirectAddr)

@@ -16,7 +16,7 @@ from mcp_a2a.certificates import why_not_accepted
 from mcp_a2a.errors.delivery import LinkError
 from mcp_a2a.system_limits import why_not_connected
 from mcp_a2a_transports._drive import CLOSE_SECONDS
-from mcp_a2a_transports._reception import AGENT
+from mcp_a2a_transports._link_server import AGENT
 from mcp_a2a_transports._websocket import MAX_MESSAGE, Connection, WebSocketChannel
 
 PROXY_STATUSES = frozenset({502, 503, 504})

@@ -1,4 +1,4 @@
-"""Links over WebSocket: listens on a port (`_reception`), and dials the listeners of others."""
+"""Links over WebSocket: listens on a port (`_link_server`), and dials the listeners of others."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from mcp_a2a.protocol.handshake import Side, Target
 from mcp_a2a.protocol.paths import DirectAddr, TransportAddr
 from mcp_a2a.protocol.places import embedded, is_no_place, is_this_machine
 from mcp_a2a_transports._dialling import connect, open_client
+from mcp_a2a_transports._link_server import PATH, bind, open_reception
 from mcp_a2a_transports._links import Links, answered_in_time, keep_links
-from mcp_a2a_transports._reception import PATH, bind, open_reception
 from mcp_a2a_transports.surroundings import MIN_PORT, Interface, Surroundings, interfaces_here, text_of_end
 
 PLACE_SECONDS = 2.0

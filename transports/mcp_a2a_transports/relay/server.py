@@ -33,7 +33,7 @@ from mcp_a2a.protocol.identity import Identity
 from mcp_a2a.protocol.pending_connections import WAIT_SECONDS, host_of, is_here
 from mcp_a2a.protocol.relay_limits import HERE, HOST, KEY, NETWORK, RelayLimits
 from mcp_a2a.protocol.relay_session import RelaySession
-from mcp_a2a_transports._reception import AGENT, PATH, address_of, asks_for_link, refusal
+from mcp_a2a_transports._link_server import AGENT, PATH, address_of, asks_for_link, refusal
 from mcp_a2a_transports._tasks import background_tasks
 from mcp_a2a_transports._websocket import Connection
 from mcp_a2a_transports.relay.connection_limits import ConnectionLimits

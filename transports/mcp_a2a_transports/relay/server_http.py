@@ -15,7 +15,7 @@ from prometheus_client.registry import Collector
 from typing_extensions import override
 
 from mcp_a2a.protocol.pending_connections import is_here
-from mcp_a2a_transports._reception import AGENT
+from mcp_a2a_transports._link_server import AGENT
 
 _FORWARDED = ("x-forwarded-", "forwarded", "x-real-ip", "via", "cf-", "true-client-ip")
 METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
