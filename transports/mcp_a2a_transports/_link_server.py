@@ -105,7 +105,7 @@ def _bind(host: str, port: int) -> socket.socket:
     return bound
 
 
-class Reception(web.Server):
+class LinkServer(web.Server):
     """Lets link requests through to `Links`, and everything else out again."""
 
     def __init__(self) -> None:
@@ -214,13 +214,13 @@ def _is_from_here(connection: Connection) -> bool:
 
 
 @asynccontextmanager
-async def open_reception() -> AsyncIterator[tuple[Reception, web.ServerRunner]]:
-    """A reception, and the runner that ends what it still serves when the context ends."""
-    reception = Reception()
-    runner = web.ServerRunner(reception, shutdown_timeout=CLOSE_SECONDS)
+async def open_link_server() -> AsyncIterator[tuple[LinkServer, web.ServerRunner]]:
+    """A link server, and the runner that ends what it still serves when the context ends."""
+    server = LinkServer()
+    runner = web.ServerRunner(server, shutdown_timeout=CLOSE_SECONDS)
     await runner.setup()
     try:
-        yield reception, runner
+        yield server, runner
     finally:
         with anyio.CancelScope(shield=True):
             await runner.cleanup()
