@@ -62,7 +62,7 @@ class Agents:
         asked = self.directory.aliases.meant(asked)
         if is_web(asked) and not is_shortened(asked) and self.web.known(asked) is None:
             self.consent.check_url(asked, consent)
-        return await self.search.meant(asked, meet=True)
+        return await self.search.named(asked, meet=True)
 
     @answers(AddPeerRequest)
     async def add_peer(self, request: AddPeerRequest) -> AgentView:

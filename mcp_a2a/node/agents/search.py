@@ -18,7 +18,7 @@ from mcp_a2a.node.peers.ways import Ways
 from mcp_a2a.node.peers.web_book import WebBook
 from mcp_a2a.node.peers.web_peer import LAN, WebPeer
 from mcp_a2a.protocol.did import PeerId
-from mcp_a2a.protocol.naming import key_beginning, look_alike, same_name
+from mcp_a2a.protocol.naming import key_beginning, same_name
 from mcp_a2a.protocol.web_url import is_web, shown_url
 
 
@@ -46,17 +46,24 @@ class Search:
         Raises:
             PeerNotFoundError, AmbiguousNameError, KeyChangedError, AliasAlikeError, SelfSendError, WebError
         """
-        asked, web = self.directory.aliases.meant(asked), self.web
+        return await self.named(self.directory.aliases.meant(asked), meet=meet)
+
+    async def named(self, asked: str, *, meet: bool = False) -> Peer | WebPeer:
+        """The same for a text that is no alias."""
+        web = self.web
         if is_web(asked):
             known = web.known(asked)
             if known is None and not meet:
                 raise PeerNotFoundError(asked)
             return known or await web.find(asked)
         if asked.startswith("did:") or key_beginning(asked):
-            return await self.find(asked)  # a text in the form of a key never means an agent of that name
-        await self.patience.until(lambda: self._is_present(asked) or web.named(asked))
-        others = [peer for peer in self.directory if look_alike(peer.name, asked)]
+            return await self._find(asked)  # a text in the form of a key never means an agent of that name
+        if not self._is_present(asked):
+            await self.patience.until(lambda: self._is_present(asked) or web.named(asked))
         every = web.named(asked)
+        if not every:
+            return await self._find(asked)
+        others = list(self.directory.alike(asked))
         # An agent that announces a name on the LAN does not displace the known agents of that name.
         every = [peer for peer in every if peer.row.origin != LAN] or ([] if others else every)
         alike = self.ways.alone(every)
@@ -65,7 +72,7 @@ class Search:
             return self._only(asked, by_card)
         others += [peer for peer in by_card if peer not in others]
         if not by_card and not any(same_name(peer.name, asked) for peer in alike):
-            return self._not_for([peer for peer in every if peer.is_typed], asked, await self.find(asked))
+            return self._not_for([peer for peer in every if peer.is_typed], asked, await self._find(asked))
         if others or len(alike) > 1:
             listed = [(peer.row.did, peer.words) for peer in others]
             raise AmbiguousNameError(asked, [*listed, *((shown_url(peer.url), "at its URL") for peer in alike)])
@@ -89,22 +96,22 @@ class Search:
             raise KeyChangedError(asked, shown_url(other.url), found.row.did)
         return found
 
-    async def find(self, asked: str) -> Peer:
+    async def _find(self, asked: str) -> Peer:
         """The one agent with a key that is meant.
 
         Raises:
             PeerNotFoundError, AmbiguousNameError, KeyChangedError, SelfSendError
         """
-        asked = self.directory.aliases.meant(asked)
         beginning = key_beginning(asked)
         if asked.strip() == "self" or (beginning and str(self.me).startswith(beginning)):
             raise SelfSendError(asked)
-        await self.patience.until(lambda: self._is_present(asked))
+        if not self._is_present(asked):
+            await self.patience.until(lambda: self._is_present(asked))
         try:
-            return self.directory.resolve(asked)
+            return self.directory.named(asked)
         except PeerNotFoundError as error:
             if await self.networks.find(beginning or asked.strip()):
-                return self.directory.resolve(beginning or asked.strip())
+                return self.directory.named(beginning or asked.strip())
             if same_name(asked, self.introduction.card.name):
                 raise SelfSendError(asked) from None
             url = next((web.url for web in self.web if web.key == asked.strip()), None)
@@ -121,11 +128,11 @@ class Search:
         return any(skill.id == asked.strip() for peer in known for skill in peer.skills)
 
     def _is_present(self, asked: str) -> bool:
+        for peer in self.directory.alike(asked):
+            if peer.online and same_name(peer.name, asked):
+                return True
         beginning = key_beginning(asked)
-        return any(
-            peer.online and (same_name(peer.name, asked) or (beginning and peer.row.did.startswith(beginning)))
-            for peer in self.directory
-        )
+        return bool(beginning) and any(peer.online and peer.row.did.startswith(beginning) for peer in self.directory)
 
     # --- by skill --------------------------------------------------------------------------------
 

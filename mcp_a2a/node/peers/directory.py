@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from mcp_a2a.errors.agents import AmbiguousNameError, KeyChangedError, PeerNotFoundError
@@ -21,7 +21,7 @@ from mcp_a2a.protocol.bundle import KeyBundle
 from mcp_a2a.protocol.did import PeerId
 from mcp_a2a.protocol.model import AgentSkill
 from mcp_a2a.protocol.names import fingerprint_words, memorable_name
-from mcp_a2a.protocol.naming import claimed_name, key_beginning, look_alike, same_name, shown_name
+from mcp_a2a.protocol.naming import claimed_name, key_beginning, same_name, shown_name, skeleton
 from mcp_a2a.store.aliases import Aliases
 from mcp_a2a.store.database import Database
 from mcp_a2a.store.journal import PeerRow, forget_strangers, save_peer
@@ -112,6 +112,10 @@ class Directory:
         self.aliases = aliases
         """What the person calls others; it wins over every name that they claim."""
         self._peers: dict[PeerId, Peer] = {}
+        self._names: list[str] | None = None
+        """The names that `_alike` was made of."""
+        self._alike: dict[str, list[Peer]] = {}
+        """By what all names that look like it have in common."""
         self.on_attended: Callable[[Peer], None] = lambda _: None
         """Called when a relay has said whether a peer is connected to it."""
         self.changes = Changes()
@@ -124,7 +128,7 @@ class Directory:
         """Start from what was remembered."""
         for row in rows:
             peer = Peer(PeerId.parse_untrusted(row.did), row)
-            self._peers[peer.peer_id] = peer
+            self._peers[peer.peer_id], self._names = peer, None
             if row.advert is None:
                 continue
             try:
@@ -142,11 +146,21 @@ class Directory:
         if peer is None:
             self._make_room()
             peer = self._peers[peer_id] = Peer(peer_id, PeerRow(str(peer_id), ""))
+            self._names = None
         return peer
 
     def known(self, peer_id: PeerId) -> Peer | None:
         """The entry of this key, if there is one."""
         return self._peers.get(peer_id)
+
+    def alike(self, asked: str) -> Sequence[Peer]:
+        """Agents whose name is that, or looks like it."""
+        names = [peer.row.name for peer in self._peers.values()]
+        if names != self._names:
+            self._names, self._alike = names, {}
+            for peer in self._peers.values():
+                self._alike.setdefault(skeleton(peer.name), []).append(peer)
+        return self._alike.get(skeleton(asked), ())
 
     def _make_room(self) -> None:
         if len(self._peers) < MAX_PEERS:
@@ -257,10 +271,15 @@ class Directory:
             KeyChangedError: the name was paired with another key.
             AliasAlikeError: the text only looks like an alias.
         """
-        asked = self.aliases.meant(asked)
+        return self.named(self.aliases.meant(asked))
+
+    def named(self, asked: str) -> Peer:
+        """The same for a text that is no alias."""
         if asked.startswith("did:") or key_beginning(asked):
             return self._by_did(asked)
-        alike = [peer for peer in self if look_alike(peer.name, asked)]
+        alike = self.alike(asked)
+        if len(alike) == 1 and same_name(alike[0].name, asked):
+            return alike[0]  # no other agent is called so
         named = [peer for peer in alike if same_name(peer.name, asked)]
         if not named:
             raise self._not_found(asked)
