@@ -260,14 +260,10 @@ class FrameMac:
         self._cipher: aead.AESGCM | None = None
         self._number = 0
 
-    def tag(self, frame: bytes) -> bytes:
-        """16 bytes that only holders of the key can make, for the next frame and no other."""
-        self._number = number = self._number + 1
-        return (self._cipher or self._made()).encrypt(number.to_bytes(12), b"", frame)
-
     def tagged(self, frame: bytes) -> bytes:
-        """The next frame, with the MAC behind it."""
-        return frame + self.tag(frame)
+        """The next frame, and behind it 16 bytes that only holders of the key can make, for this frame in its place."""
+        self._number = number = self._number + 1
+        return frame + (self._cipher or self._made()).encrypt(number.to_bytes(12), b"", frame)
 
     def open_untrusted(self, received: str | bytes) -> bytes:
         """The next frame, without the MAC behind it. A text has none.

@@ -118,7 +118,7 @@ class Handshake:
     ) -> None:
         if len(secret) != NONCE_SIZE:
             raise LocalProtocolError(f"A handshake needs a secret of {NONCE_SIZE} bytes.")
-        self._side = side
+        self.side = side
         self._identity = identity
         self._bundle = bundle
         self._ephemeral = ExchangeKey(secret)
@@ -134,11 +134,11 @@ class Handshake:
     def receive_untrusted(self, frame: Frame) -> Step:
         """What the other side's next frame leads to."""
         match frame:
-            case Challenge() if self._side is Side.DIALLER and self._challenge is None:
+            case Challenge() if self.side is Side.DIALLER and self._challenge is None:
                 return self._check(frame) or self._check_role(frame) or self._hello(frame)
             case Welcome() if self._challenge is not None:
                 return self._established_by_welcome(frame, self._challenge)
-            case Hello() if self._side is Side.LISTENER:
+            case Hello() if self.side is Side.LISTENER:
                 return self._check(frame) or self._established_by_hello(frame)
             case _:
                 return Failed(ByeCode.PROTOCOL, "it does not follow the handshake")
@@ -204,7 +204,7 @@ class Handshake:
             shared = self._ephemeral.agree(nonce)
         except RemoteProtocolError as error:
             return Failed(ByeCode.PROTOCOL, f"it sent {error}")
-        return Established(peer, bundle, LinkKeys.derive(shared, transcript, is_dialler=self._side is Side.DIALLER))
+        return Established(peer, bundle, LinkKeys.derive(shared, transcript, is_dialler=self.side is Side.DIALLER))
 
 
 def _transcript(challenge: Challenge, hello: Hello) -> bytes:

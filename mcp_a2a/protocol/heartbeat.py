@@ -31,17 +31,19 @@ CONTROL_WINDOW_SECONDS = 60.0
 class Heartbeat:
     """Knows when the peer was last heard and when to ask; sends nothing itself."""
 
+    __slots__ = ("_gone_at", "_pinged_at", "_pings", "heard_at", "rtt_seconds")
+
     def __init__(self, now: float) -> None:
         self.rtt_seconds: float | None = None
         """Newest round trip of a ping."""
-        self._heard_at = self._pinged_at = now
+        self.heard_at = self._pinged_at = now
         self._pings = 0
         self._gone_at: float | None = None
         """When a peer under suspicion is taken for gone."""
 
     def heard(self, now: float) -> None:
         """Something came in, or could not because we were not listening."""
-        self._heard_at = now
+        self.heard_at = now
         self._gone_at = None
 
     def suspect(self, now: float, seconds: float = PROBE_SECONDS) -> bool:
@@ -50,7 +52,7 @@ class Heartbeat:
         Returns:
             True if a ping should be sent. False if the peer was just heard, or must answer sooner than that already.
         """
-        just_heard = seconds >= QUIET_SECONDS and now < self._heard_at + QUIET_SECONDS
+        just_heard = seconds >= QUIET_SECONDS and now < self.heard_at + QUIET_SECONDS
         if just_heard or (self._gone_at is not None and self._gone_at <= now + seconds):
             return False
         self._gone_at = now + seconds
@@ -69,13 +71,13 @@ class Heartbeat:
 
     def silence(self, now: float) -> float:
         """For how many seconds nothing was heard."""
-        return now - self._heard_at
+        return now - self.heard_at
 
     def is_dead(self, now: float) -> bool:
         """True if the peer was silent for too long."""
         if self._gone_at is not None and now >= self._gone_at + LATE_SECONDS:
             self._gone_at = now + LATE_SECONDS
-        return now >= self._heard_at + DEAD_SECONDS or (self._gone_at is not None and now >= self._gone_at)
+        return now >= self.heard_at + DEAD_SECONDS or (self._gone_at is not None and now >= self._gone_at)
 
     def wants_ping(self, now: float) -> bool:
         """True if it is time to ask."""
@@ -83,15 +85,17 @@ class Heartbeat:
 
     def next_timeout(self) -> float:
         """When one of the two may become true."""
-        return min(self._heard_at + DEAD_SECONDS, self._ping_at, math.inf if self._gone_at is None else self._gone_at)
+        return min(self.heard_at + DEAD_SECONDS, self._ping_at, math.inf if self._gone_at is None else self._gone_at)
 
     @property
     def _ping_at(self) -> float:
-        return max(self._heard_at, self._pinged_at) + PING_SECONDS
+        return max(self.heard_at, self._pinged_at) + PING_SECONDS
 
 
 class Allowance:
     """How many frames a peer may make us handle for nothing."""
+
+    __slots__ = ("_frames", "_since")
 
     def __init__(self, now: float) -> None:
         self._since, self._frames = now, 0

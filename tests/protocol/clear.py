@@ -69,6 +69,4 @@ class ClearRelaySession(RelaySession):
 
     def heard(self) -> list[str | bytes]:
         """What it says, without MACs."""
-        keys = self._clear.of(self._keys)
-        said = [frame if isinstance(frame, str) else frame + tag for frame, tag in self.frames_to_send()]
-        return [_take_off(keys, frame) for frame in said]
+        return [_take_off(self._clear.of(self._keys), frame) for frame in self.frames_to_send()]

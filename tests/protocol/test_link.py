@@ -149,10 +149,10 @@ def test_a_dialler_that_gives_up_behind_its_hello_says_nothing_that_its_listener
     if is_welcomed:
         listener.receive_frame_untrusted(dialler.frames_to_send()[0], 0.0)
         assert listener.is_open
-    dialler.say_goodbye("the attempt was given up")
+    dialler.close(ByeCode.LEAVING, 0.0, "the attempt was given up")
     for frame in dialler.frames_to_send():
         listener.receive_frame_untrusted(frame, 0.0)
-    listener.receive_eof()
+    listener.receive_eof(0.0)
     assert listener.events_received()[-1] == Closed("the connection was lost", None)
 
 
@@ -492,7 +492,7 @@ def test_nothing_is_due_before_its_time_and_nothing_after_the_end() -> None:
     dialler = Pair.opened().dialler
     dialler.handle_timeout(19.9)
     assert not dialler.has_frames
-    dialler.receive_eof()
+    dialler.receive_eof(0.0)
     assert dialler.next_timeout() == math.inf
 
 
@@ -515,7 +515,7 @@ def test_a_flood_of_frames_that_carry_nothing_breaks_the_protocol(frame: str) ->
 
 def test_whoever_leaves_says_goodbye() -> None:
     pair = Pair.opened()
-    pair.dialler.say_goodbye("we stop")
+    pair.dialler.close(ByeCode.LEAVING, 0.0, "we stop")
     pair.settle()
     assert pair.dialler.events_received() == [Closed("we stop", ByeCode.LEAVING)]
     assert pair.listener.events_received() == [
@@ -527,7 +527,7 @@ def test_whoever_leaves_says_goodbye() -> None:
 @pytest.mark.parametrize("code", [code for code in ByeCode if code is not ByeCode.LEAVING])
 def test_a_link_that_is_closed_for_another_reason_does_not_mean_that_the_peer_left(code: ByeCode) -> None:
     pair = Pair.opened()
-    pair.dialler.say_goodbye("", code)
+    pair.dialler.close(code, 0.0)
     pair.settle()
     (closed,) = pair.listener.events_received()
     assert isinstance(closed, Closed)
@@ -536,20 +536,20 @@ def test_a_link_that_is_closed_for_another_reason_does_not_mean_that_the_peer_le
 
 def test_a_lost_wire_closes_without_a_word() -> None:
     pair = Pair.opened()
-    pair.dialler.receive_eof()
+    pair.dialler.receive_eof(0.0)
     assert last_words(pair.dialler) == ("the connection was lost", None)
 
 
 def test_after_the_end_nothing_comes_in_and_nothing_goes_out() -> None:
     pair = Pair.opened()
-    pair.dialler.say_goodbye("enough")
+    pair.dialler.close(ByeCode.LEAVING, 0.0, "enough")
     pair.dialler.frames_to_send()
     pair.dialler.events_received()
     pair.dialler.receive_frame_untrusted("garbage", 1.0)
     pair.dialler.answer(Held(name_of(1), bytes(64)))
     pair.dialler.announce(rotated(BOB).current)
     pair.dialler.handle_timeout(1_000.0)
-    pair.dialler.say_goodbye("again")
+    pair.dialler.close(ByeCode.LEAVING, 0.0, "again")
     with pytest.raises(LinkError, match="closed"):
         pair.dialler.submit(envelope(1))
     assert (pair.dialler.frames_to_send(), pair.dialler.events_received()) == ([], [])

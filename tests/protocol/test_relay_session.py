@@ -32,12 +32,13 @@ from mcp_a2a.protocol.control import (
 )
 from mcp_a2a.protocol.frames import decode_untrusted, encode
 from mcp_a2a.protocol.handshake import Handshake, Side, Target, Waiting
-from mcp_a2a.protocol.heartbeat import DEAD_SECONDS, PING_SECONDS
+from mcp_a2a.protocol.heartbeat import CONTROL_WINDOW_SECONDS, DEAD_SECONDS, PING_SECONDS
 from mcp_a2a.protocol.identity import Identity
 from mcp_a2a.protocol.listing import Listing
 from mcp_a2a.protocol.receipt import envelope_id_of
 from mcp_a2a.protocol.relay_desk import Desk
-from mcp_a2a.protocol.relay_session import Phase, RelaySession
+from mcp_a2a.protocol.relay_session import RelaySession
+from mcp_a2a.protocol.session import Phase
 from tests.protocol.clear import ClearRelaySession
 from tests.protocol.people import ALICE, BOB, CAROL, Dice, ring_of
 
@@ -245,7 +246,7 @@ def test_whoever_is_refused_on_and_on_is_read_more_slowly(session: ClearRelaySes
     assert session.read_at == 0.0
     session.spend_excess(10.0)
     assert session.read_at == 10.0 + relay_session.PENALTY_SECONDS
-    session.spend_excess(10.0 + relay_session.CONTROL_WINDOW_SECONDS)
+    session.spend_excess(10.0 + CONTROL_WINDOW_SECONDS)
     assert session.read_at == 10.0 + relay_session.PENALTY_SECONDS
 
 

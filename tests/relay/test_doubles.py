@@ -49,7 +49,7 @@ async def test_a_connection_that_says_nothing_any_more_is_no_other_machine(open_
 async def test_two_machines_with_one_key_learn_of_each_other_behind_a_relay_and_a_restart_is_no_second_machine(
     tmp_path: Path, relay: ServingRelay, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mcp_a2a.protocol.relay_session.PING_SECONDS", 0.2)
+    monkeypatch.setattr("mcp_a2a.protocol.heartbeat.PING_SECONDS", 0.2)
     world = World(tmp_path)
     await meet(world, relay)
     shutil.copytree(world.folder / "bob", world.folder / "copy" / "bob")
@@ -71,7 +71,7 @@ async def test_two_machines_with_one_key_learn_of_each_other_behind_a_relay_and_
 async def test_one_node_that_reaches_a_relay_under_two_names_is_not_two(
     tmp_path: Path, relay: ServingRelay, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mcp_a2a.protocol.relay_session.PING_SECONDS", 0.2)
+    monkeypatch.setattr("mcp_a2a.protocol.heartbeat.PING_SECONDS", 0.2)
     world = World(tmp_path)
     await meet(world, relay)
     async with world.person("bob") as bob:

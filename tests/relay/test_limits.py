@@ -11,7 +11,7 @@ from dataclasses import replace
 import anyio
 import pytest
 
-from mcp_a2a.protocol import post_office, relay_session
+from mcp_a2a.protocol import heartbeat, post_office, relay_session
 from mcp_a2a.protocol.control import (
     Bye,
     ByeCode,
@@ -303,8 +303,8 @@ async def test_a_host_may_hold_so_many_connections_and_this_machine_any_number(o
 
 
 async def test_whoever_is_silent_is_asked_and_then_given_up(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(relay_session, "PING_SECONDS", 0.1)
-    monkeypatch.setattr(relay_session, "DEAD_SECONDS", 2.2)
+    monkeypatch.setattr(heartbeat, "PING_SECONDS", 0.1)
+    monkeypatch.setattr(heartbeat, "DEAD_SECONDS", 2.2)
     alice = await door.enter()
     with anyio.fail_after(30):
         heard = []

@@ -157,7 +157,7 @@ class DrivenLink(Link):
 
     @override
     def close(self, reason: str, code: ByeCode = ByeCode.CLOSED) -> None:
-        self._session.say_goodbye(reason, code)
+        self._session.close(code, self._now(), reason)
         self._flush()
         self._wake.set()
         self._ending.set()
@@ -199,7 +199,7 @@ class DrivenLink(Link):
                     await self._flushed.wait()
                 tasks.cancel_scope.cancel()
         finally:
-            self._session.receive_eof()
+            self._session.receive_eof(self._now())
             self._dispatch()
             if self._unsent is not None and isinstance(self._unsent[0], Coroutine):
                 self._unsent[0].close()
@@ -225,10 +225,10 @@ class DrivenLink(Link):
                 frame = await self._channel.receive()
                 self._session.receive_frame_untrusted(frame, self._now())
             except RemoteProtocolError as error:
-                self._session.say_goodbye(f"it broke the protocol: {error}", ByeCode.PROTOCOL)
+                self._session.close(ByeCode.PROTOCOL, self._now(), f"it broke the protocol: {error}")
                 logger.warning("closing the link with %s: %s", self.address, error)
             except (anyio.EndOfStream, anyio.BrokenResourceError, anyio.ClosedResourceError):
-                self._session.receive_eof()
+                self._session.receive_eof(self._now())
             self._settle()
 
     async def _write(self) -> None:
@@ -274,7 +274,7 @@ class DrivenLink(Link):
             self._session.announce(self._house.credentials.bundle())
             self._session.handle_timeout(now)
             if now >= self._stalled_at:
-                self._session.say_goodbye(f"the peer has read nothing for {STALL_SECONDS:.0f} s", ByeCode.SLOW)
+                self._session.close(ByeCode.SLOW, now, f"the peer has read nothing for {STALL_SECONDS:.0f} s")
             self._settle()
             if not self._session.is_closed:
                 self._tick = anyio.Event()
@@ -303,7 +303,7 @@ class DrivenLink(Link):
                 except Exception:
                     # A bug of ours must not take the other links along.
                     logger.exception("the handler of the link with %s failed", self.address)
-                    self._session.say_goodbye("our own handler failed", ByeCode.CLOSED)
+                    self._session.close(ByeCode.CLOSED, self._now(), "our own handler failed")
 
     def _hand_over(self, event: Event) -> None:
         handler = self._house.handler
@@ -334,7 +334,7 @@ class DrivenLink(Link):
 
     def _open(self, event: Opened) -> None:
         if not self._house.admit(self, event.peer):
-            self._session.say_goodbye("there are too many links already", ByeCode.BUSY)
+            self._session.close(ByeCode.BUSY, self._now(), "there are too many links already")
             return
         self._opened = event
         self._settled.set()

@@ -199,7 +199,6 @@ class RelayListener(web.Server):
         session = RelaySession(self.desk, handshake, now)
         session.host = host
         wire = ServerWire(session, connection, host)
-        self.desk.expect(session, handshake.challenge.nonce)
         self._limits.linked(handler, host)
         self._wheel.add(wire)
         try:
@@ -209,7 +208,6 @@ class RelayListener(web.Server):
             await self._read(handler, websocket, session)
         finally:
             self._wheel.remove(wire)
-            self.desk.forget(session)
             self._limits.unlinked(handler)
             if session.peer is None and self._limits.is_counted(handler):
                 self._limits.proven(handler)  # it was counted here, by the host that it really has

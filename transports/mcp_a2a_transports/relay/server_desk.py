@@ -54,7 +54,7 @@ from mcp_a2a.protocol.relay_limits import (
     NETWORK,
     RelayLimits,
 )
-from mcp_a2a.protocol.relay_session import Phase, RelaySession
+from mcp_a2a.protocol.relay_session import RelaySession
 from mcp_a2a.protocol.roster import Roster
 from mcp_a2a_transports.relay.server_clerk import Clerk
 from mcp_a2a_transports.relay.server_directory import DirectoryDesk
@@ -119,7 +119,6 @@ class RelayDesk(Desk):
         self._clock = clock
         self._wake = wake
         self._stamp, self._aged = clock.stamp(), clock.aged()
-        self._nonces: dict[RelaySession, bytes] = {}
         self._rates = DepositRates(limits, self.directory.bytes)
         self._newcomers: Buckets[str] = Buckets(limits.new_keys)
         self._admissions: Buckets[str] = Buckets(ADMISSIONS)
@@ -136,20 +135,12 @@ class RelayDesk(Desk):
 
     # --- who is there -----------------------------------------------------------------------------
 
-    def expect(self, session: RelaySession, nonce: bytes) -> None:
-        """A session began; its memberships will be proofs about this nonce."""
-        self._nonces[session] = nonce
-
-    def forget(self, session: RelaySession) -> None:
-        """It ended."""
-        self._nonces.pop(session, None)
-
     @override
     def admit(self, session: RelaySession, proofs: Sequence[MembershipProof], now: float) -> ByeCode | None:
-        nonce, peer = self._nonces[session], session.peer
+        peer = session.peer
         if peer is None:
             return ByeCode.PROOF
-        valid = [proof.network for proof in proofs if proof_is_valid(proof, self._relay.peer, peer, nonce)]
+        valid = [proof.network for proof in proofs if proof_is_valid(proof, self._relay.peer, peer, session.nonce)]
         session.networks = tuple(dict.fromkeys(valid))
         objection = self.admission.objection(peer, session.networks)
         if objection is not None:
@@ -237,7 +228,7 @@ class RelayDesk(Desk):
             return "revoked"
         key, sponsored = self.admission.key, self.admission.sponsored_by(peer)
         is_shown = key is not None and admission_is_proven(
-            key, request.proof, network=request.network, relay=self._relay.peer, asker=peer, nonce=self._nonces[session]
+            key, request.proof, network=request.network, relay=self._relay.peer, asker=peer, nonce=session.nonce
         )
         if not is_shown and (request.proof or not sponsored):
             return "secret"
@@ -434,10 +425,8 @@ class RelayDesk(Desk):
         self.presence.handle_timeout(now)
 
     def tick(self, now: float) -> None:
-        """Work of every second: silent sessions, and mail that waits for memory or for the disk."""
+        """Work of every second: mail that waits for memory or for the disk."""
         self._stamp, self._aged = self._clock.stamp(), self._clock.aged()
-        for session in list(self.sessions):
-            session.handle_timeout(now)
         self._doubles.tick()
         self.office.feed()
         self._clerk.try_again()
@@ -475,7 +464,7 @@ class RelayDesk(Desk):
 
     def forget_unused(self) -> None:
         """Work of every few minutes: forget keys unused for months, and newcomers without mail for an hour."""
-        online = [session.key for session in self.sessions if session.phase is Phase.OPEN]
+        online = [session.key for session in self.sessions if session.is_open]
         self._store.seen(online, self._stamp)
         self._store.forget_unseen(self._aged - FORGET_KEY_SECONDS, self._forgotten)
         idle = self._store.idle_newcomers(self._aged - FORGET_NEWCOMER_SECONDS)

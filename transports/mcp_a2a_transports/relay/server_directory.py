@@ -188,7 +188,7 @@ class DirectoryDesk:
             True if a watcher that reads is still behind.
         """
         for session, network in list(self._syncing):
-            if not session.is_congested and not session.has_output:
+            if not session.is_congested and not session.has_frames:
                 self._send_piece(session, network, self._watches[session][network])
         return any(not session.is_congested for session, _ in self._syncing)
 

@@ -31,8 +31,8 @@ class Doubles:
         """Once a second: tell what is sure by now."""
         for key in list(self._keys):
             sessions = [wire for wire in self._roster.wires_of(key) if isinstance(wire, RelaySession)]
-            since = max((session.opened_at for session in sessions), default=0.0) + SURE_SECONDS
-            alive = [session for session in sessions if session.heard_at > since]
+            since = max((session.since for session in sessions), default=0.0) + SURE_SECONDS
+            alive = [session for session in sessions if session.heartbeat.heard_at > since]
             if len(sessions) > 1 and len(alive) <= 1:
                 continue
             self._keys.discard(key)

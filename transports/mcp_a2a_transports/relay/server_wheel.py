@@ -15,7 +15,7 @@ import anyio
 import anyio.lowlevel
 
 from mcp_a2a.protocol.control import ByeCode
-from mcp_a2a.protocol.relay_session import Phase, RelaySession
+from mcp_a2a.protocol.relay_session import RelaySession
 from mcp_a2a_transports.relay.server_desk import RelayDesk
 from mcp_a2a_transports.relay.server_wire import ServerWire
 
@@ -65,7 +65,7 @@ class Wheel:
     def add(self, wire: ServerWire) -> None:
         """A session began."""
         self.wires[wire.session] = wire
-        if wire.session.has_output:
+        if wire.session.has_frames:
             self._has_output(wire.session)  # its first words came before its wire
 
     def remove(self, wire: ServerWire) -> None:
@@ -184,7 +184,7 @@ class Wheel:
     def _tick(self, now: float) -> None:
         self._ticks += 1
         self.desk.tick(now)
-        for session in [session for session in self.wires if session.phase is Phase.CLAIMING]:
+        for session in list(self.wires):
             session.handle_timeout(now)
         for session, wire in list(self._closing.items()):
             if wire.close_at is not None and now >= wire.close_at:

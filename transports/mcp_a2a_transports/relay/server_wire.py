@@ -72,12 +72,9 @@ class ServerWire:
         if transport.is_closing():
             return
         parts: list[bytes] = []
-        for frame, tag in frames:
-            if isinstance(frame, str):
-                body = frame.encode()
-                parts += _head(_TEXT, len(body)), body
-            else:
-                parts += _head(_BINARY, len(frame) + len(tag)), frame, tag
+        for frame in frames:
+            body, kind = (frame, _BINARY) if isinstance(frame, bytes) else (frame.encode(), _TEXT)
+            parts += _head(kind, len(body)), body
         if session.is_closed and not self._said_close:
             self._said_close = True
             parts.append(_CLOSE)
