@@ -10,8 +10,8 @@ from typing import Protocol
 from mcp_a2a.protocol.aging import Mark
 from mcp_a2a.protocol.did import PeerId
 from mcp_a2a.protocol.listing import Listing
+from mcp_a2a.protocol.mail_message import Message
 from mcp_a2a.protocol.mail_orders import Backlog, Drop, Keep, Load, Put
-from mcp_a2a.protocol.mailbox import Message
 
 
 @dataclass(frozen=True, slots=True)

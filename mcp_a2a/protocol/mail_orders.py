@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from mcp_a2a.protocol.mailbox import Message
+from mcp_a2a.protocol.mail_message import Message
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,10 +16,10 @@ from __future__ import annotations
 import heapq
 from collections import deque
 from collections.abc import Callable, Iterable
-from enum import Enum, auto
-from typing import Protocol
 
+from mcp_a2a.protocol.mail_message import Message, Place
 from mcp_a2a.protocol.relay_limits import WINDOW_BYTES, WINDOW_FRAMES, RelayLimits
+from mcp_a2a.protocol.roster import Roster, Wire
 
 MAX_PAUSED = WINDOW_FRAMES // 2
 """Envelopes that are kept in memory while they are paused. What a recipient puts off again and again, as it does with
@@ -27,93 +27,6 @@ strangers for whom it has no place, must leave the window to everything else."""
 
 MAX_WAITING = 2 * WINDOW_FRAMES
 """Messages of one mailbox that are kept in memory; what comes then goes to the disk only."""
-
-
-class Wire(Protocol):
-    """A connection on which `key` has been proven."""
-
-    @property
-    def key(self) -> bytes:
-        """Whose."""
-        ...
-
-    @property
-    def account(self) -> bytes:
-        """What its deposits are charged to: an admitted network, or else the host it comes from (`relay_limits`)."""
-        ...
-
-    def send(self, frame: str | bytes) -> None:
-        """Queue a frame."""
-        ...
-
-
-class Place(Enum):
-    """Where a message is safe."""
-
-    MEMORY = auto()
-    """Nowhere."""
-    WRITING = auto()
-    DISK = auto()
-
-
-class Message:
-    """An envelope for `recipient` that `depositor` brought."""
-
-    __slots__ = (
-        "_digest",
-        "depositor",
-        "envelope",
-        "envelope_id",
-        "expires",
-        "is_absent",
-        "is_queued",
-        "is_settled",
-        "number",
-        "place",
-        "recipient",
-        "size",
-        "unknown_to",
-    )
-
-    def __init__(  # noqa: PLR0913  a row
-        self,
-        number: int,
-        recipient: bytes,
-        envelope_id: bytes,
-        depositor: bytes,
-        *,
-        envelope: bytes,
-        expires: float,
-        place: Place = Place.MEMORY,
-    ) -> None:
-        self.number = number
-        self.recipient = recipient
-        self.envelope_id = envelope_id
-        self.depositor = depositor
-        self.envelope = envelope
-        self.size = len(envelope)
-        self.expires = expires
-        """On the wall clock."""
-        self.place = place
-        self.is_queued = False
-        """True if it is waiting, offered or paused."""
-        self._digest = 0
-        self.is_absent = False
-        """True if it is paused, and its envelope on the disk only."""
-        self.unknown_to: tuple[Wire, ...] = ()
-        """Connections of its recipient's key that do not know its key or task, and the one that is being asked."""
-        self.is_settled = False
-        """True if it was finally answered, expired or refused."""
-
-    def is_the_same(self, depositor: bytes, envelope: bytes) -> bool:
-        """True if the same depositor brings the same envelope again. An equal id proves nothing: ids are readable."""
-        if self.is_absent:
-            return self.depositor == depositor and self._digest == hash(envelope)
-        return self.depositor == depositor and self.envelope == envelope
-
-    def drop_envelope(self) -> None:
-        """Let go of what the disk has."""
-        self._digest, self.envelope, self.is_absent = hash(self.envelope), b"", True
 
 
 class Mailbox:
@@ -369,3 +282,28 @@ class Mailbox:
         else:
             self.paused = [entry for entry in self.paused if entry[2] is not message]
             heapq.heapify(self.paused)
+
+
+class Mailboxes(dict[bytes, Mailbox]):
+    """Those in which something is, or whose owner is connected, by key."""
+
+    def __init__(self, roster: Roster) -> None:
+        super().__init__()
+        self._roster = roster
+
+    def open(self, key: bytes) -> Mailbox:
+        """The mailbox of a key, which is made where there is none."""
+        mailbox = self.get(key)
+        if mailbox is None:
+            mailbox = self[key] = Mailbox(self._roster.newest(key))
+        return mailbox
+
+    def find(self, key: bytes, envelope_id: bytes) -> tuple[Mailbox | None, Message | None]:
+        """The mailbox of a key, and the message with this id in it, where there are any in memory."""
+        mailbox = self.get(key)
+        return mailbox, None if mailbox is None else mailbox.messages.get(envelope_id)
+
+    def close_empty(self, key: bytes, mailbox: Mailbox) -> None:
+        """Forget a mailbox with nothing in it, of an owner that is away."""
+        if not mailbox.count and mailbox.wire is None:
+            self.pop(key, None)

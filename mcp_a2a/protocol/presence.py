@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from mcp_a2a.protocol.control import MAX_PRESENCE, Presence
 from mcp_a2a.protocol.did import PeerId
 from mcp_a2a.protocol.frames import encode
-from mcp_a2a.protocol.mailbox import Wire
+from mcp_a2a.protocol.roster import Wire
 
 GATHER_SECONDS = 0.1
 

@@ -3,8 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Protocol
 
-from mcp_a2a.protocol.mailbox import Wire
+
+class Wire(Protocol):
+    """A connection on which `key` has been proven."""
+
+    @property
+    def key(self) -> bytes:
+        """Whose."""
+        ...
+
+    @property
+    def account(self) -> bytes:
+        """What its deposits are charged to: an admitted network, or else the host it comes from (`relay_limits`)."""
+        ...
+
+    def send(self, frame: str | bytes) -> None:
+        """Queue a frame."""
+        ...
 
 
 class Roster:

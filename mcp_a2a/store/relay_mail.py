@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 
 from mcp_a2a.mailbox_ports import ExpiredRow, KeptAnswer, KnownKey
+from mcp_a2a.protocol.mail_message import Message, Place
 from mcp_a2a.protocol.mail_orders import Backlog, Drop, Keep, Load, Put
-from mcp_a2a.protocol.mailbox import Message, Place
 from mcp_a2a.protocol.relay_limits import MAX_CORRESPONDENTS, MAX_KEPT_ANSWERS
 
 _COLUMNS = 7

@@ -16,8 +16,8 @@ from mcp_a2a.protocol.aging import Mark, SoundClock
 from mcp_a2a.protocol.bundle import KEEP_SECRET_SECONDS
 from mcp_a2a.protocol.did import PeerId
 from mcp_a2a.protocol.listing import Listing
+from mcp_a2a.protocol.mail_message import Message
 from mcp_a2a.protocol.mail_orders import Backlog, Drop, Keep, Load, Put
-from mcp_a2a.protocol.mailbox import Message
 from mcp_a2a.store import relay_listings, relay_mail
 from mcp_a2a.store.database import Database
 from mcp_a2a.store.disk import spare

@@ -10,13 +10,14 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from mcp_a2a.protocol import mailbox, post_office
+from mcp_a2a.protocol import mail_fetching, mailbox
 from mcp_a2a.protocol.control import Delivered, Frame, Refused, Stored
 from mcp_a2a.protocol.envelope import HEADER_SIZE, HOUR, WIRE_SIZES, Header
 from mcp_a2a.protocol.frames import decode_untrusted, encode
+from mcp_a2a.protocol.mail_deposits import DUPLICATE
+from mcp_a2a.protocol.mail_message import Message, Place
 from mcp_a2a.protocol.mail_orders import Backlog, Drop, Keep, Load, Put
-from mcp_a2a.protocol.mailbox import Message, Place
-from mcp_a2a.protocol.post_office import DUPLICATE, PostOffice
+from mcp_a2a.protocol.post_office import PostOffice
 from mcp_a2a.protocol.relay_limits import ELISION_SECONDS, RelayLimits
 from mcp_a2a.protocol.replay import stale_code
 from mcp_a2a.protocol.roster import Roster
@@ -166,7 +167,7 @@ class World:
     def deposit(self, line: Line, to: bytes, number: int, body: bytes = BODY, expires: int | None = None) -> bytes:
         wanted = int(WALL // HOUR) * HOUR + 3 * HOUR if expires is None else expires
         header = Header(PEERS.get(to, BOB.peer_id), b"12345678", number.to_bytes(16), wanted)
-        self.office.deposit(line, header, header.to_bytes() + body, self.now, WALL, WALL)
+        self.office.deposits.take(line, header, header.to_bytes() + body, self.now, WALL, WALL)
         self.disk.take(self.office)
         return header.envelope_id
 
@@ -620,7 +621,7 @@ def test_a_deposit_under_the_id_of_anothers_does_not_hide_that_its_answer_is_sti
     world.enter(B)
     pending = world.deposit(alice, B, 1)
     world.deposit(carol, C, 1)
-    assert world.office.is_pending(A, pending)
+    assert world.office.deposits.is_pending(A, pending)
     assert world.office.unwritten == 2
 
 
@@ -723,12 +724,12 @@ def test_what_became_of_deposits_is_told_to_whoever_made_them() -> None:
     receipt = encode(Delivered((mark(b"r" * 16), mark(b"s" * 16)), bytes(64)))
     asked = [pending, b"r" * 16, b"s" * 16, b"t" * 16, b"u" * 16]
     answers = {b"r" * 16: receipt, b"s" * 16: receipt}
-    world.office.tell_what_became_of(alice, asked, {b"t" * 16}, answers)
+    world.office.deposits.tell_what_became_of(alice, asked, {b"t" * 16}, answers)
     heard = alice.heard()
     assert ids_of(heard, Delivered) == [b"r" * 16, b"s" * 16]
     assert ids_of(heard, Stored) == [b"t" * 16]
     assert [(frame.envelope, frame.code) for frame in heard if isinstance(frame, Refused)] == [(b"u" * 16, "unknown")]
-    world.office.tell_what_became_of(bob, [pending], set(), {})
+    world.office.deposits.tell_what_became_of(bob, [pending], set(), {})
     assert ids_of(bob.heard(), Refused) == [pending], "another's deposit is unknown to everybody else"
 
 
@@ -1048,7 +1049,7 @@ class _SmallWindows(Post):
         self.patch = pytest.MonkeyPatch()
         self.patch.setattr(mailbox, "WINDOW_FRAMES", 2)
         self.patch.setattr(mailbox, "MAX_WAITING", 3)
-        self.patch.setattr(post_office, "WINDOW_FRAMES", 2)
+        self.patch.setattr(mail_fetching, "WINDOW_FRAMES", 2)
         super().__init__()
 
     def teardown(self) -> None:

@@ -11,7 +11,7 @@ from dataclasses import replace
 import anyio
 import pytest
 
-from mcp_a2a.protocol import heartbeat, post_office, relay_session
+from mcp_a2a.protocol import heartbeat, mail_deposits, relay_session
 from mcp_a2a.protocol.control import (
     Bye,
     ByeCode,
@@ -187,7 +187,7 @@ async def test_small_talk_beyond_an_allowance_ends_the_connection(door: Door) ->
 
 
 async def test_answers_to_live_mail_cost_nothing(open_relay: Open, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(post_office, "ELISION_SECONDS", 5.0)  # on a busy machine an answer may take 20 ms
+    monkeypatch.setattr(mail_deposits, "ELISION_SECONDS", 5.0)  # on a busy machine an answer may take 20 ms
     async with open_relay(**MUCH, max_queue=1000, max_per_sender=1000) as (_, door):
         alice, bob = await door.enter(), await door.enter()
         for _ in range(300):
@@ -326,7 +326,7 @@ async def test_whoever_never_reads_is_cut_and_the_others_are_served_meanwhile(
     open_relay: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(server_wire, "STALL_SECONDS", 1.0)
-    monkeypatch.setattr(post_office, "ELISION_SECONDS", 5.0)
+    monkeypatch.setattr(mail_deposits, "ELISION_SECONDS", 5.0)
     async with open_relay(**MUCH) as (relay, door):
         for _ in range(150):
             member = await door.enter(networks=[NET])

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from mcp_a2a.mailbox_ports import KnownKey, RelayMember
 from mcp_a2a.protocol.bundle import KEEP_SECRET_SECONDS
+from mcp_a2a.protocol.mail_message import Message, Place
 from mcp_a2a.protocol.mail_orders import Backlog, Drop, Keep, Load, Put
-from mcp_a2a.protocol.mailbox import Message, Place
 from mcp_a2a.store import relay_mail
 from mcp_a2a.store.relay_store import RelayStore, open_relay_store
 from tests.protocol.people import ALICE, BOB

@@ -117,10 +117,10 @@ class RelayListener(web.Server):
             listings=totals.listings,
             networks=totals.networks,
             invitations=totals.invitations,
-            deposited=office.tally.deposited,
-            delivered=office.tally.answered,
-            stored=office.tally.stored,
-            refused=office.tally.refused,
+            deposited=office.books.tally.deposited,
+            delivered=office.books.tally.answered,
+            stored=office.books.tally.stored,
+            refused=office.books.tally.refused,
         )
 
     def admit(self, member: PeerId) -> None:

@@ -8,9 +8,10 @@ from functools import partial
 
 from mcp_a2a.errors.machine import StorageFullError
 from mcp_a2a.mailbox_ports import MailboxStore
+from mcp_a2a.protocol.mail_deposits import DUPLICATE
+from mcp_a2a.protocol.mail_message import Message
 from mcp_a2a.protocol.mail_orders import Drop, Keep, Load, Put
-from mcp_a2a.protocol.mailbox import Message
-from mcp_a2a.protocol.post_office import DUPLICATE, PostOffice
+from mcp_a2a.protocol.post_office import PostOffice
 
 logger = logging.getLogger(__name__)
 

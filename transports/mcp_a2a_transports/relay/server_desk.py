@@ -37,7 +37,6 @@ from mcp_a2a.protocol.did import PeerId
 from mcp_a2a.protocol.envelope import ENVELOPE_ID_SIZE, HEADER_SIZE, MAX_ENVELOPE, Header
 from mcp_a2a.protocol.frames import encode
 from mcp_a2a.protocol.listing import Listing
-from mcp_a2a.protocol.mailbox import Wire
 from mcp_a2a.protocol.network import proof_is_valid
 from mcp_a2a.protocol.post_office import PostOffice
 from mcp_a2a.protocol.presence import PresenceTable
@@ -55,7 +54,7 @@ from mcp_a2a.protocol.relay_limits import (
     RelayLimits,
 )
 from mcp_a2a.protocol.relay_session import RelaySession
-from mcp_a2a.protocol.roster import Roster
+from mcp_a2a.protocol.roster import Roster, Wire
 from mcp_a2a_transports.relay.server_clerk import Clerk
 from mcp_a2a_transports.relay.server_directory import DirectoryDesk
 from mcp_a2a_transports.relay.server_doubles import Doubles
@@ -298,18 +297,18 @@ class RelayDesk(Desk):
     @override
     def deposit(self, session: RelaySession, envelope: bytes, now: float) -> None:
         if len(envelope) > MAX_ENVELOPE:
-            self.office.refuse(session, envelope[_ID], "too_large")
+            self.office.deposits.refuse(session, envelope[_ID], "too_large")
             return
         header = Header.parse_untrusted(envelope)
         wait = self._rates.take(session, len(envelope), now)
         if wait:
-            self.office.refuse(session, header.envelope_id, "rate_limited", round(wait + 0.05, 1))
+            self.office.deposits.refuse(session, header.envelope_id, "rate_limited", round(wait + 0.05, 1))
             session.spend_excess(now)
             return
         if self.admission.is_revoked(header.to):
-            self.office.refuse(session, header.envelope_id, "revoked")
+            self.office.deposits.refuse(session, header.envelope_id, "revoked")
             return
-        self.office.deposit(session, header, envelope, now, self._aged, self._stamp)
+        self.office.deposits.take(session, header, envelope, now, self._aged, self._stamp)
         pair = session.key, header.to.key
         noted = self._correspondents.get(pair)
         if noted is None or abs(self._stamp - noted) >= NOTE_AGAIN_SECONDS:  # the clock may have been set back
@@ -391,11 +390,11 @@ class RelayDesk(Desk):
     def _check(self, session: RelaySession, envelopes: Sequence[bytes], now: float) -> None:
         if self.directory.wait_for(session, 1 + len(envelopes) / 16, now):
             for envelope in envelopes:
-                self.office.refuse(session, envelope, "rate_limited")
+                self.office.deposits.refuse(session, envelope, "rate_limited")
             return
         stored = self._store.stored_among(session.key, envelopes)
         answers = self._store.answers_about(session.key, envelopes)
-        self.office.tell_what_became_of(session, envelopes, stored, answers)
+        self.office.deposits.tell_what_became_of(session, envelopes, stored, answers)
 
     def _bundle_of(self, peer: PeerId) -> KeyBundle | None:
         recent = self._bundles.get(peer.key)
