@@ -19,7 +19,7 @@ from mcp_a2a.version import __version__
 
 if TYPE_CHECKING:
     from mcp_a2a.agent.definition import Agent
-    from mcp_a2a.agent.registry import skill
+    from mcp_a2a.agent.loading import skill
     from mcp_a2a.agent.result import File
     from mcp_a2a.app import open_node
     from mcp_a2a.config import Settings
@@ -75,7 +75,7 @@ _HOMES = {
     "Settings": "mcp_a2a.config",
     "TaskContext": "mcp_a2a.node.worker.job",
     "open_node": "mcp_a2a.app",
-    "skill": "mcp_a2a.agent.registry",
+    "skill": "mcp_a2a.agent.loading",
 }
 _NAMES_THERE = {"Task": "TaskDocument"}
 """Inside, a task is the value of the task machine, and A2A's noun is the document about it."""

@@ -204,7 +204,7 @@ hears one uniform answer, our log the reason, and whoever waits for a task learn
 ELSEWHERE = {
     "mcp_a2a.node.ipc.client.OwnerLostError": "never leaves node.ipc.owner, which asks the next owner",
     "mcp_a2a.node.ipc.client.OwnerSilentError": "never leaves node.ipc.owner, which names the process",
-    "mcp_a2a.a2a.unreachable.NotConnectedError": "never leaves a2a.client, which tries the next interface",
+    "mcp_a2a.a2a.http_answer.NotConnectedError": "never leaves a2a.client, which tries the next interface",
     "mcp_a2a.a2a.push.HookRefusedError": "never leaves node.pushes, which leaves that event",
     "mcp_a2a.web_ports.HookGoneError": "never leaves node.pushes, which stops calling that hook",
     "mcp_a2a.web_ports.AnswerLostError": "never leaves node.web_courier, which asks again or gives up with another",

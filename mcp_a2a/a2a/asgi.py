@@ -13,33 +13,35 @@ Plain ASGI without a framework: routing and request objects cost more than the o
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Awaitable
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote, urlsplit
 
+from pydantic import JsonValue
 from starlette.types import Receive, Scope, Send
 
-from mcp_a2a.a2a import jsonrpc, old_routes, rest
-from mcp_a2a.a2a.body import JSON, dump
+from mcp_a2a.a2a import jsonrpc, legacy, rest
+from mcp_a2a.a2a.body import JSON, Reply, dump, parse
 from mcp_a2a.a2a.card import MAX_AGE_SECONDS, PATHS, Style, Terms, card_json, etag_of
 from mcp_a2a.a2a.dispatch import Dispatch
 from mcp_a2a.a2a.faults import Fault, Kind, told
 from mcp_a2a.a2a.files import open_file
 from mcp_a2a.a2a.grants import Agents, Grants, own_agent_only
-from mcp_a2a.a2a.old_routes import BEHIND
 from mcp_a2a.a2a.service import Service
 from mcp_a2a.a2a.wire import header, query, read_body, send_chunks, send_json, send_reply, unless_gone
-from mcp_a2a.api.a2a import OWN_AGENT, OWNER, A2ACardRequest, A2AGetRequest
+from mcp_a2a.api.a2a import OWN_AGENT, OWNER, A2ACardRequest, A2AGetRequest, A2ASendRequest
+from mcp_a2a.api.agents import DiscoverRequest
 from mcp_a2a.errors import McpA2AError
+from mcp_a2a.protocol.model import Message, Part, Role
 from mcp_a2a.protocol.web_url import own_host_in_url, without_zone
 
 if TYPE_CHECKING:
     from mcp_a2a.api.a2a import A2AAnswer
     from mcp_a2a.ports import NodeApi
     from mcp_a2a.protocol.model import AgentCard
-
 
 CALLER = "mcp_a2a.caller"
 """Where the guard in front leaves the name of the caller in the scope."""
@@ -104,7 +106,7 @@ class A2AApp:
             caller = str(scope.get(CALLER, OWNER))
             body = await read_body(receive, _length(scope)) if method == "POST" else b""
             return await send_reply(
-                send, receive, *(await old_routes.serve(self._node, self._agents, method, request.path, body, caller))
+                send, receive, *(await serve_old_route(self._node, self._agents, method, request.path, body, caller))
             )
         service = await self._service(scope, receive, request)
         if is_json_rpc(scope):
@@ -281,3 +283,50 @@ def _request(scope: Scope) -> _Request:
         if name:
             return _Request(unquote(name), f"{BEHIND}{name}", unquote(f"/{rest_of_path}"))
     return _Request(OWN_AGENT, "", path or "/")
+
+
+# Routes that clients of older systems call beside A2A, and what an agent behind this node is called in a path.
+
+BEHIND = "/a/"
+"""Below this is a path for every agent behind this node."""
+
+
+async def serve_old_route(
+    node: NodeApi, agents: Agents, method: str, path: str, body: bytes, caller: str
+) -> tuple[int, Reply]:
+    """Answer a request: status and reply.
+
+    Raises:
+        Fault, McpA2AError
+    """
+    if path == "/a2a/peers" and method == "GET":
+        return 200, Reply(dump({"peers": await _old_peers(node, agents, caller)}))
+    if path == "/a2a/send" and method == "POST":
+        return await _old_send(node, agents, body, caller)
+    raise Fault(Kind.METHOD_NOT_FOUND, f"There is no {method} {path}.")
+
+
+async def _old_peers(node: NodeApi, agents: Agents, caller: str) -> list[JsonValue]:
+    if caller == OWNER:
+        found = (await node.call(DiscoverRequest(limit=200, settle_seconds=1.0))).agents
+    else:  # a client makes this node look around for nothing
+        found = tuple(await agents.granted(caller))
+    return [
+        {"name": agent.name, "did": agent.did, "online": agent.online, "path": f"{BEHIND}{quote(agent.did, safe=':')}/"}
+        for agent in found
+    ]
+
+
+async def _old_send(node: NodeApi, agents: Agents, body: bytes, caller: str) -> tuple[int, Reply]:
+    fields = parse(body)
+    target, text = (fields.get("target"), fields.get("message")) if isinstance(fields, dict) else (None, None)
+    if not isinstance(target, str) or not isinstance(text, str) or not target or not text:
+        raise Fault(Kind.INVALID_PARAMS, 'The body must be {"target": AGENT, "message": TEXT}.')
+    agent = target if caller == OWNER else (await agents.find(target, caller))[0]
+    message = Message(message_id=uuid.uuid4().hex, role=Role.USER, parts=(Part(text=text),))
+    try:
+        answer = await node.call(A2ASendRequest(agent=agent, caller=caller, message=message))
+    except McpA2AError as error:
+        fault = told(error)
+        return fault.kind.value.http, Reply(dump({"ok": False, "error": fault.message}), fault=fault.kind)
+    return 200, Reply(dump({"ok": True, "result": legacy.JSON_RPC.task(answer.task)}))

@@ -21,8 +21,7 @@ from pydantic import JsonValue
 from typing_extensions import override
 
 from mcp_a2a.a2a.addresses import PUBLIC, PUBLIC_HTTPS, Policy, as_typed, check_addresses, check_url
-from mcp_a2a.a2a.client_card import is_current, usable
-from mcp_a2a.a2a.client_cards import found_card, why_no_card
+from mcp_a2a.a2a.client_card import found_card, is_current, usable, why_no_card
 from mcp_a2a.a2a.client_faults import check_answer, names_no_agent, wrong
 from mcp_a2a.a2a.client_read import read_answer, read_task, unwrapped
 from mcp_a2a.a2a.client_streams import (
@@ -31,11 +30,13 @@ from mcp_a2a.a2a.client_streams import (
     Events,
     about,
     events_of,
+    is_stream,
     last_told,
     one_answer,
     only,
     read_noun,
     whole_body,
+    whole_messages,
 )
 from mcp_a2a.a2a.client_write import (
     Asked,
@@ -48,9 +49,7 @@ from mcp_a2a.a2a.client_write import (
     ask_task,
 )
 from mcp_a2a.a2a.guarded import Call, Gone, GuardedSession, Resolve, pause_asked, resolve_anywhere
-from mcp_a2a.a2a.message_pieces import whole_messages
-from mcp_a2a.a2a.sse import is_stream
-from mcp_a2a.a2a.unreachable import NotConnectedError
+from mcp_a2a.a2a.http_answer import NotConnectedError
 from mcp_a2a.errors.web import AddressNotAllowedError, CardError, WebAnswerError, WebError, WebRefusedError
 from mcp_a2a.protocol.model import AgentInterface, Message, TaskDocument
 from mcp_a2a.protocol.web_url import card_urls, origin, spelled

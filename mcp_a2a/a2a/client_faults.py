@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from pydantic import JsonValue
 
-from mcp_a2a.a2a.client_json import Fields, parse
+from mcp_a2a.a2a.client_parts import Fields, parse
 from mcp_a2a.a2a.faults import Kind
 from mcp_a2a.errors.web import WebAnswerError, WebError, WebFailedError, WebRefusedError
 from mcp_a2a.protocol.text import preview

@@ -8,11 +8,26 @@ from collections.abc import Iterable, Iterator
 from pydantic import JsonValue, ValidationError
 from pydantic.alias_generators import to_camel
 
-from mcp_a2a.a2a.client_json import Fields
 from mcp_a2a.a2a.legacy import FILE
 from mcp_a2a.errors.web import WebAnswerError
 from mcp_a2a.protocol.model import Part
+from mcp_a2a.protocol.strict_json import read_json
 from mcp_a2a.protocol.text import preview
+
+# JSON from any agent, bounded in depth and members, and made of what can be stored.
+
+Fields = dict[str, JsonValue]
+
+MAX_DEPTH = 48
+
+
+def parse(body: bytes) -> JsonValue:
+    """JSON from any agent; bytes that are not UTF-8 are read as U+FFFD.
+
+    Raises:
+        ValueError: it is none, or beyond the limits.
+    """
+    return read_json(body.decode("utf-8-sig", "replace"), max_depth=MAX_DEPTH, mend=True)
 
 
 def read_parts(value: JsonValue) -> tuple[Part, ...]:

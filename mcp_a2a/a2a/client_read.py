@@ -13,8 +13,7 @@ from collections.abc import Iterable, Iterator
 from pydantic import JsonValue
 from pydantic.alias_generators import to_camel
 
-from mcp_a2a.a2a.client_json import Fields
-from mcp_a2a.a2a.client_parts import camel_fields, object_or_none, read_parts
+from mcp_a2a.a2a.client_parts import Fields, camel_fields, object_or_none, read_parts
 from mcp_a2a.errors.web import WebAnswerError
 from mcp_a2a.protocol.model import (
     Artifact,

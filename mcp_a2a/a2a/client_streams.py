@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import codecs
+import io
+import logging
+import math
+import re
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import TypeVar
 
@@ -11,11 +16,173 @@ from pydantic import JsonValue
 from mcp_a2a.a2a.client_faults import check_answer, check_event, wrong
 from mcp_a2a.a2a.client_read import read_answer, read_event
 from mcp_a2a.a2a.guarded import Streaming, pause_asked
-from mcp_a2a.a2a.message_pieces import whole_messages
-from mcp_a2a.a2a.sse import EventReader, is_stream
 from mcp_a2a.errors.web import WebAnswerError, WebError
-from mcp_a2a.protocol.model import StreamResponse, TaskDocument
+from mcp_a2a.protocol.model import Message, StreamResponse, TaskDocument, TaskState, TaskStatus, TaskStatusUpdateEvent
+from mcp_a2a.protocol.task.artifacts import continued
 from mcp_a2a.web_ports import AnswerLostError, WebAgent
+
+# A message in a stream: in A2A it is all of the stream (3.1.2), and some agents tell one in pieces, or on the way.
+#
+# message, end              ->  the message
+# message, message, end     ->  one message: what has one id, or none, is one text, in pieces or each time with more
+# message, task or update   ->  what the agent says while it works, and then that
+# task, message, end        ->  what it says while it works, which is the answer where nothing follows it
+
+HOLD_SECONDS = 1.0
+"""How long a message waits for what comes behind it, where the stream does not end with it. Not behind a task: its
+stream ends with it (3.1.2), so as long as that is open the agent works."""
+
+logger = logging.getLogger(__name__)
+
+
+async def whole_messages(
+    events: AsyncIterator[Sequence[StreamResponse]], url: str
+) -> AsyncIterator[Sequence[StreamResponse]]:
+    """The events of the agent at a URL with each message whole, and only at the end of them.
+
+    Raises:
+        WebAnswerError: a message is larger in its pieces than it could be in one.
+    """
+    held: Message | None = None
+    size = 0
+    begun = ""
+    told: Sequence[StreamResponse] | None = ()
+    while told is not None:
+        told = await _next(events, may_be_all=held is not None and not begun)
+        known: list[StreamResponse] = []
+        for event in told or ():
+            if (piece := event.message) is not None:
+                held = piece if held is None else _with(held, piece)
+                size = len(piece.to_json()) + (0 if held.parts is piece.parts else size)
+                if held is not piece and size > MAX_EVENT:
+                    raise wrong(url, WebAnswerError("a message of its stream does not end"))
+                if begun:
+                    known.append(_on_the_way(held, begun))
+                continue
+            if held is not None and not begun:
+                known.append(_on_the_way(held, _told_task(event)))
+            held, begun = None, begun or _told_task(event)
+            known.append(event)
+        if known:
+            yield known
+    if held is not None:
+        yield [StreamResponse(message=held)]
+
+
+async def _next(
+    events: AsyncIterator[Sequence[StreamResponse]], *, may_be_all: bool
+) -> Sequence[StreamResponse] | None:
+    """What comes next; None where nothing does, or nothing in time or to be read behind what `may_be_all`."""
+    with anyio.move_on_after(HOLD_SECONDS if may_be_all else math.inf):
+        try:
+            return await anext(events)
+        except StopAsyncIteration:
+            return None
+        except WebError as error:
+            if not may_be_all:
+                raise
+            logger.info("behind a message its agent told nothing that can be read: %s", error)  # it has answered
+    return None
+
+
+def _with(held: Message, piece: Message) -> Message:
+    same = held.message_id == piece.message_id
+    parts = continued(held.parts, piece.parts) if same else (*held.parts, *piece.parts)
+    return piece.model_copy(update={"parts": parts})
+
+
+def _told_task(event: StreamResponse) -> str:
+    update = event.status_update or event.artifact_update
+    return event.task.id if event.task is not None else update.task_id if update is not None else ""
+
+
+def _on_the_way(message: Message, task_id: str) -> StreamResponse:
+    """What an agent has said of this task, as A2A has it."""
+    status = TaskStatus(state=TaskState.WORKING, message=message)
+    told = TaskStatusUpdateEvent(task_id=task_id, context_id=message.context_id or "", status=status)
+    return StreamResponse(status_update=told)
+
+
+# Server-sent events out of whatever pieces they come in (HTML Living Standard 9.2.6), without any I/O.
+
+MAX_EVENT = 8 * 1024 * 1024
+"""Characters of one event; also of a line that does not end."""
+
+
+NEWS = frozenset({"", "message"})
+"""Names of events that are for everyone. What has another one, such as `ping`, is for who waits for that."""
+
+_ANSWERS = (
+    ('"jsonrpc"', '"result"'), ('"jsonrpc"', '"error"'), ('"task"',), ('"statusUpdate"',), ('"artifactUpdate"',),
+)  # fmt: skip
+"""What an event of any name has that is an answer all the same: some agents name theirs after what they tell."""
+
+
+_BEGINNING = re.compile(rb"(?:\xef\xbb\xbf)?\s*(?:data|event|id|retry)?:")
+
+
+def is_stream(media_type: str, body: bytes) -> bool:
+    """True if these are server-sent events, by their type or by how they begin."""
+    return media_type == "text/event-stream" or _BEGINNING.match(body) is not None
+
+
+class EventReader:
+    """Feed it pieces; get the data of the events that they complete."""
+
+    def __init__(self) -> None:
+        self._decoder = codecs.getincrementaldecoder("utf-8-sig")("replace")
+        self._rest, self._rest_size = io.StringIO(), 0
+        """The line that has not ended: a piece costs what is new in it, however long the line is by then."""
+        self._held = ""
+        self._name = ""
+        self._data: list[str] = []
+        self._size = 0
+        self._is_too_large = False
+
+    def feed(self, piece: bytes) -> list[str]:
+        """The data of the events that end in this piece.
+
+        Raises:
+            WebAnswerError: an event is larger than a reader accepts; those before it were given out.
+        """
+        text = "" if self._is_too_large else self._held + self._decoder.decode(piece)
+        self._held = "\r" if text.endswith("\r") else ""  # it may be the first half of one line end
+        *lines, rest = text.removesuffix(self._held).replace("\r\n", "\n").replace("\r", "\n").split("\n")
+        if lines:
+            lines[0] = self._take_rest() + lines[0]
+        self._rest_size += self._rest.write(rest)
+        events = [data for line in lines if (data := self._line(line)) is not None]
+        self._is_too_large = self._is_too_large or self._size + self._rest_size > MAX_EVENT
+        if self._is_too_large and not events:
+            raise WebAnswerError("an event of its stream does not end")
+        return events
+
+    def end(self) -> list[str]:
+        """What was left when the stream ended: some agents leave out the last empty line."""
+        return [data for line in (self._take_rest(), "") if (data := self._line(line)) is not None]
+
+    def _take_rest(self) -> str:
+        rest, self._rest, self._rest_size = self._rest.getvalue(), io.StringIO(), 0
+        return rest
+
+    def _line(self, line: str) -> str | None:
+        if not line:
+            data, name = "\n".join(self._data), self._name
+            self._data, self._name, self._size = [], "", 0
+            return data if data.strip() and (name in NEWS or _is_answer(data)) else None
+        field, _, value = line.partition(":")
+        value = value.removeprefix(" ")
+        if field == "data":
+            self._data.append(value)
+            self._size += len(value) + 1
+        elif field == "event":
+            self._name = value
+        return None
+
+
+def _is_answer(data: str) -> bool:
+    return data.lstrip().startswith("{") and any(all(mark in data for mark in marks) for marks in _ANSWERS)
+
 
 Noun = TypeVar("Noun")
 

@@ -13,7 +13,7 @@ from pydantic import JsonValue
 
 from mcp_a2a.a2a import legacy
 from mcp_a2a.a2a.client_card import is_current
-from mcp_a2a.a2a.client_json import Fields
+from mcp_a2a.a2a.client_parts import Fields
 from mcp_a2a.protocol.extensions import required_extensions
 from mcp_a2a.protocol.model import AgentInterface
 from mcp_a2a.web_ports import WebAgent, WebRequest

@@ -6,14 +6,13 @@ Rule 2: the caller was authenticated before, and sees what its `Reach` holds, no
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from datetime import datetime
 from typing import TYPE_CHECKING, TypeVar
 
 from mcp_a2a.a2a.faults import Fault, Kind
 from mcp_a2a.a2a.files import Presenter
 from mcp_a2a.a2a.params import ListParams, OnePushParams, PushParams, SendParams, TaskParams
-from mcp_a2a.a2a.retelling import retold
 from mcp_a2a.a2a.service import CLIENTS_KEY, Service
 from mcp_a2a.api.a2a import (
     HOP,
@@ -36,8 +35,10 @@ from mcp_a2a.protocol.model import (
     AgentCard,
     Part,
     StreamResponse,
+    TaskArtifactUpdateEvent,
     TaskDocument,
     TaskPushNotificationConfig,
+    TaskStatusUpdateEvent,
 )
 from mcp_a2a.protocol.state import at_rest, is_terminal
 
@@ -298,3 +299,20 @@ def _seconds(timestamp: str | None) -> float | None:
     if at is None or at.tzinfo is None:
         raise Fault(Kind.INVALID_PARAMS, "statusTimestampAfter must be an ISO 8601 time in UTC, ending in Z.")
     return at.timestamp()
+
+
+# A task as it is, for a client that follows it and has missed how it came to be so.
+#
+# A stream begins with a task, and clients take no second one in it: the official SDK for A2A 0.3 ends with an error.
+
+
+def retold(task: TaskDocument) -> Iterator[StreamResponse]:
+    """The updates that make of whatever a client has of a task the task as it is."""
+    context_id = task.context_id or ""
+    for artifact in task.artifacts:
+        made = TaskArtifactUpdateEvent(
+            task_id=task.id, context_id=context_id, artifact=artifact, append=False, last_chunk=True
+        )
+        yield StreamResponse(artifact_update=made)
+    moved = TaskStatusUpdateEvent(task_id=task.id, context_id=context_id, status=task.status)
+    yield StreamResponse(status_update=moved)

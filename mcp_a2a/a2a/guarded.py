@@ -25,9 +25,7 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from typing_extensions import override
 
 from mcp_a2a.a2a.addresses import Policy, check_addresses, check_url
-from mcp_a2a.a2a.answer_body import lost_by, pieces_of
-from mcp_a2a.a2a.redirects import moved_to, next_hop
-from mcp_a2a.a2a.unreachable import unreachable
+from mcp_a2a.a2a.http_answer import lost_by, moved_to, next_hop, pieces_of, unreachable
 from mcp_a2a.errors.web import AddressNotAllowedError, WebAnswerError, WebError
 from mcp_a2a.protocol.text import preview
 from mcp_a2a.protocol.web_url import origin, with_plain_zone, with_written_zone, without_zone

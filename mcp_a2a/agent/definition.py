@@ -6,8 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, ParamSpec, TypeVar, overload
 
 from mcp_a2a.agent.function import FunctionSkill, SkillNotes
-from mcp_a2a.agent.routing import Router
-from mcp_a2a.agent.service import Service, service_card
+from mcp_a2a.agent.service import Router, Service, service_card
 from mcp_a2a.errors.machine import ConfigurationError
 from mcp_a2a.protocol.naming import why_not_called
 

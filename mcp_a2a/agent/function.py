@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import functools
 import inspect
+import os
 import re
-from collections.abc import AsyncGenerator, Generator
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Generator, Iterator
+from contextlib import aclosing, contextmanager
 from dataclasses import dataclass
 from types import NoneType
 
-from mcp_a2a.agent.hops import hop_in_environment
 from mcp_a2a.agent.result import Results, outcome_of
 from mcp_a2a.agent.signature import ArgumentsError, Function, Signature
 from mcp_a2a.errors.machine import ConfigurationError
 from mcp_a2a.node.worker.job import Chunk, Outcome, TaskContext
+from mcp_a2a.node.worker.kin import HOP
 from mcp_a2a.node.worker.thread import call_in_thread
 from mcp_a2a.protocol.model import AgentSkill
 
@@ -145,3 +146,38 @@ def _follow_blocking(task: TaskContext, steps: Generator[object, None, object]) 
             task.send_chunk_sync(step)
         elif isinstance(step, str):
             task.progress_sync(step)
+
+
+# Tells the programs that a skill starts how often the work was passed on, so that agents in a circle come to an end.
+#
+# A function shares its process, and so its environment, with the other tasks of its agent: the highest count of those
+# that run is told. Counting too high ends a chain early; counting too low never ends it.
+
+_running: list[int] = []
+_own: list[str | None] = []
+"""What the variable was before the first of those that run."""
+
+
+@contextmanager
+def hop_in_environment(hop: int) -> Iterator[None]:
+    """What this process starts meanwhile is part of work that was passed on so often."""
+    if not _running:
+        _own.append(os.environ.get(HOP))
+    _running.append(hop)
+    _tell()
+    try:
+        yield
+    finally:
+        _running.remove(hop)
+        _tell()
+
+
+def _tell() -> None:
+    if _running:
+        os.environ[HOP] = str(max(_running))
+        return
+    own = _own.pop()
+    if own is None:
+        os.environ.pop(HOP, None)
+    else:
+        os.environ[HOP] = own

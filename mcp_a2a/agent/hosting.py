@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import anyio
 
 from mcp_a2a.agent.console import Console, console, silent
-from mcp_a2a.agent.registry import registry
+from mcp_a2a.agent.loading import registry
 from mcp_a2a.agent.service import Service, slug
 from mcp_a2a.api.agents import AgentDetail, GetAgentRequest
 from mcp_a2a.app import announce_a2a, open_node

@@ -147,8 +147,7 @@ def _service_of(
     skills: Mapping[str, CommandSkill],
     concurrency: int,
 ) -> Service:
-    from mcp_a2a.agent.routing import Router
-    from mcp_a2a.agent.service import Service, service_card
+    from mcp_a2a.agent.service import Router, Service, service_card
 
     name = settings.called or shown_name(settings.identity)
     return Service(service_card(name, description, "0.0.0", cards), Router(name, skills), concurrency)

@@ -15,6 +15,7 @@ import json
 import struct
 import zlib
 from collections.abc import Iterator
+from contextvars import ContextVar
 from dataclasses import asdict, dataclass
 from enum import IntEnum
 
@@ -139,3 +140,12 @@ class Greeting:
     def line(self) -> bytes:
         """As it travels."""
         return json.dumps({"mcp": asdict(self)}, separators=(",", ":")).encode() + b"\n"
+
+
+# The call of a client that is being served, as its front counts lines.
+
+call_name: ContextVar[str | None] = ContextVar("call_name", default=None)
+"""One that no other call has, and the same when the call is told to a later session."""
+
+call_age: ContextVar[float] = ContextVar("call_age", default=0.0)
+"""Seconds since it came: a call that waited for its session has less time left."""

@@ -24,10 +24,9 @@ from mcp_a2a.front.behind import Behind
 from mcp_a2a.front.frames import Frame, Greeting, Kind, frame_of
 from mcp_a2a.front.journal import MAX_KEPT, Journal
 from mcp_a2a.front.plain import Plain
-from mcp_a2a.front.reading import is_due, message_in
 from mcp_a2a.front.signals import StopSignals
 from mcp_a2a.front.silence import SilenceWatch, Verdict
-from mcp_a2a.front.splitting import Splitter, Whole
+from mcp_a2a.front.splitting import Splitter, Whole, is_due, message_in
 
 if TYPE_CHECKING:
     from mcp_a2a.front.owner import HeldLock, OwnerLink

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import deque
 from dataclasses import dataclass
 
@@ -60,3 +61,29 @@ class Splitter:
         self._buffer.clear()
         self._head = None
         self._lines.append(line if head is None else Overlong(head, line))
+
+
+# What a line of a client is, as far as a front has to know.
+
+_BOM = "\ufeff"
+
+
+def message_in(content: Whole) -> object:
+    """The JSON of a line, False where there is none to be read; None for a blank line."""
+    if not isinstance(content, bytes):
+        return False
+    text = content.decode("utf-8", "replace").strip().removeprefix(_BOM)
+    if not text:
+        return None
+    try:
+        return json.loads(text) or False
+    except (ValueError, RecursionError):
+        return False
+
+
+def is_due(message: object) -> bool:
+    """True if a line gets an answer: a request does, and what cannot be read (`server.lines`)."""
+    if not isinstance(message, dict):
+        return True
+    is_response = "method" not in message and bool(message.keys() & {"result", "error"})
+    return not is_response and ("id" in message or "method" not in message)

@@ -15,10 +15,9 @@ from mcp_a2a.api.status import StatusView
 from mcp_a2a.api.view import Trust
 from mcp_a2a.plurals import many
 from mcp_a2a.protocol.text import cleaned_value, preview
-from mcp_a2a.server.answer import answer
 from mcp_a2a.server.arguments import OptionalText
 from mcp_a2a.server.brief import AgentLine, AgentLines, brief_agents, brief_detail, in_seconds, rounded
-from mcp_a2a.server.context import Call, node_of
+from mcp_a2a.server.context import Call, answer, node_of
 from mcp_a2a.server.fence import LIST_NOTICE, Fence, label, plain, whole_label
 from mcp_a2a.server.outgoing import NOTICE
 

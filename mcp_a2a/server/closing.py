@@ -5,8 +5,14 @@ uvicorn's own way is to cancel them, which leaves the client with a broken strea
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable
+
 import anyio
+from anyio.abc import TaskStatus
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from mcp_a2a.front.signals import ending_signals
 
 
 # Work-around (mcp), look again 2027-03: https://github.com/modelcontextprotocol/python-sdk/issues/514
@@ -56,3 +62,17 @@ class _Response:
             await self._send({"type": "http.response.start", "status": 503, "headers": headers})
         if not self._complete:
             await self._send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+# Ending on a signal, in the same way on every transport.
+
+
+async def stop_on_signal(stop: Callable[[], None], *, task_status: TaskStatus[None]) -> None:
+    """Call `stop` at SIGTERM, SIGINT or SIGHUP; every time, so that who asks twice is heard twice."""
+    if sys.platform == "win32":  # its event loop has no signal handlers; Ctrl-C arrives as KeyboardInterrupt
+        task_status.started()
+        return
+    with anyio.open_signal_receiver(*ending_signals()) as received:
+        task_status.started()
+        async for _ in received:
+            stop()

@@ -16,8 +16,8 @@ from typing_extensions import override
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from mcp_a2a.protocol.pending_connections import is_here
+from mcp_a2a.server.connection_limits import MAX_FIELDS, MAX_HEAD_BYTES, MAX_PIPELINED, HeadCount
 from mcp_a2a.server.guard import OF_THIS_USER
-from mcp_a2a.server.heads import MAX_FIELDS, MAX_HEAD_BYTES, MAX_PIPELINED, HeadCount
 from mcp_a2a.server.local_user import can_tell, is_this_user
 
 if TYPE_CHECKING:

@@ -15,10 +15,9 @@ from mcp_a2a.errors.agents import AmbiguousNameError, NothingWaitsError
 from mcp_a2a.plurals import many
 from mcp_a2a.protocol.naming import key_beginning, look_alike
 from mcp_a2a.protocol.untrusted import Fact
-from mcp_a2a.server.answer import answer
 from mcp_a2a.server.arguments import OptionalText
 from mcp_a2a.server.consent import Form, Reply, ask, can_ask, read
-from mcp_a2a.server.context import Call, node_of
+from mcp_a2a.server.context import Call, answer, node_of
 from mcp_a2a.server.fence import Fence, whole_label
 from mcp_a2a.store.aliases import meant_by
 

@@ -1,15 +1,19 @@
-"""What a tool gets from the call it serves: the node, and a sign of life for the client while it waits."""
+"""What a tool gets from the call it serves, and how it answers: the node, a sign of life while it waits, a result."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable, Iterable
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 import anyio
 from mcp.server.mcpserver import Context
+from mcp.types import CallToolResult, TextContent
+from pydantic import BaseModel
 
 from mcp_a2a.errors import McpA2AError
+from mcp_a2a.server.fence import Fence
+from mcp_a2a.server.outgoing import NOTICE, for_models
 
 if TYPE_CHECKING:  # importing the ports imports the crypto libraries, and `initialize` is answered before those
     from mcp_a2a.ports import NodeApi
@@ -91,3 +95,22 @@ async def _report(ctx: Call, seconds: float, doing: str) -> None:
         await anyio.sleep(PROGRESS_SECONDS)
         elapsed = age_of_call()
         await ctx.report_progress(elapsed, total=max(end, elapsed), message=f"{doing}, {elapsed:.0f} s")
+
+
+# From a view to a tool result: structured content and a short text, one of which a client passes on to its model.
+
+ViewT = TypeVar("ViewT", bound=BaseModel)
+
+
+def answer(
+    view: ViewT, lines: Callable[[ViewT, Fence], Iterable[str]], notice: str = NOTICE, *, whole_keys: bool = False
+) -> CallToolResult:
+    """The view as structured content, and its lines as text.
+
+    Both have what a peer wrote in the same fence, because some clients pass on nothing but the one, some but the other.
+    """
+    fence = Fence()
+    return CallToolResult(
+        content=[TextContent(type="text", text="\n".join(line for line in lines(view, fence) if line))],
+        structured_content=for_models(view, fence, notice, whole_keys=whole_keys),
+    )

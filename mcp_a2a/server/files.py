@@ -14,9 +14,8 @@ from pydantic import Field
 from mcp_a2a.api.files import FileArg, FileView, SavedFilesView, SaveFilesRequest, TransferView
 from mcp_a2a.api.view import AgentRef
 from mcp_a2a.plurals import many
-from mcp_a2a.server.answer import answer
 from mcp_a2a.server.arguments import TaskId
-from mcp_a2a.server.context import Call, node_of, while_reporting
+from mcp_a2a.server.context import Call, answer, node_of, while_reporting
 from mcp_a2a.server.fence import Fence, plain
 from mcp_a2a.server.sdk import ask_client
 

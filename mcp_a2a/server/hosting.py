@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import ipaddress
+import os
+import secrets
+import stat
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import anyio
 from anyio.abc import TaskStatus
+from typing_extensions import override
 
 from mcp_a2a.a2a.asgi import A2AApp, Offer
 from mcp_a2a.api.a2a import OWN_AGENT, OWNER
@@ -23,9 +28,9 @@ from mcp_a2a.server.guard import Rules, admitted
 from mcp_a2a.server.http import serve_http
 from mcp_a2a.server.listening import PUSH_LOCAL_RULE, Listening
 from mcp_a2a.server.local_user import can_tell
-from mcp_a2a.server.token import Token, load_token
 from mcp_a2a.store.callers import CallerFolder
-from mcp_a2a.store.folder import open_folder
+from mcp_a2a.store.disk import refused
+from mcp_a2a.store.folder import open_folder, written_aside
 
 if TYPE_CHECKING:
     from mcp.server import MCPServer
@@ -210,3 +215,61 @@ def _warnings(listening: Listening) -> Iterator[str]:
             "An observer of the network can read the requests to this server, including the token. "
             "Use --tls-cert and --tls-key, or a proxy and --behind-proxy."
         )
+
+
+# The bearer token of the HTTP server: made once, kept beside the identity, readable by its owner alone.
+
+TOKEN_FILE = "http.token"  # noqa: S105  a file name
+_TOKEN_BYTES = 32
+
+
+@dataclass(frozen=True)
+class Token:
+    """The token, where it is kept, and whether it was made just now."""
+
+    value: str
+    path: Path
+    new: bool
+
+    @override
+    def __repr__(self) -> str:
+        return f"Token(path={self.path})"
+
+
+def load_token(folder: Path) -> Token:
+    """The token of this identity; the first call makes it.
+
+    Raises:
+        ConfigurationError: others can read it, or it is damaged.
+        HomeUnusableError: the folder does not allow it.
+    """
+    path = folder / TOKEN_FILE
+    try:
+        if not path.exists() and _write_once(path, secrets.token_urlsafe(_TOKEN_BYTES)):
+            return Token(_read(path), path, new=True)
+        return Token(_read(path), path, new=False)
+    except OSError as error:
+        raise refused(folder, error) from error
+
+
+def _write_once(path: Path, value: str) -> bool:
+    # Linked into place when it is complete: of two servers that start together, both use the token of the first.
+    with written_aside(path, value.encode() + b"\n") as aside:
+        try:
+            os.link(aside, path)
+        except FileExistsError:
+            return False
+    return True
+
+
+def _read(path: Path) -> str:
+    mode = stat.S_IMODE(path.stat().st_mode)
+    if os.name == "posix" and mode & 0o077:
+        raise ConfigurationError(
+            f"Others can read the HTTP token {path} (mode {mode:04o}), so it is not used.",
+            "Delete it; the next start makes a new one.",
+        )
+    value = path.read_text(encoding="ascii", errors="replace").strip()
+    if len(value) < _TOKEN_BYTES or not value.isascii():
+        raise ConfigurationError(f"The HTTP token {path} is damaged.", "Delete it; the next start makes a new one.")
+    return value

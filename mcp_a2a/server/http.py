@@ -30,7 +30,7 @@ from mcp_a2a.errors.machine import ConfigurationError
 from mcp_a2a.protocol.times import iso
 from mcp_a2a.protocol.web_url import own_host_in_url
 from mcp_a2a.server.address import Listen, url_of
-from mcp_a2a.server.closing import OpenRequests
+from mcp_a2a.server.closing import OpenRequests, stop_on_signal
 from mcp_a2a.server.connection import Connection
 from mcp_a2a.server.connection_limits import MAX_CONNECTIONS, HttpConnection, LimitedConnections, Limits
 from mcp_a2a.server.guard import HEALTH_PATH, INNER_HOST, MCP_PATH, Guard, Rules
@@ -39,7 +39,6 @@ from mcp_a2a.server.local_user import can_tell
 from mcp_a2a.server.mcp_requests import McpRequests
 from mcp_a2a.server.page import page, wants_page
 from mcp_a2a.server.sdk import LifespanT
-from mcp_a2a.server.signals import stop_on_signal
 from mcp_a2a.server.visitors import Visitors, name_in
 from mcp_a2a.wall_clock import wall_clock
 

@@ -15,11 +15,10 @@ from mcp_a2a.api.tasks import TaskView
 from mcp_a2a.api.view import AgentRef, Trust, View
 from mcp_a2a.plurals import many
 from mcp_a2a.protocol.untrusted import Fact, PeerText
-from mcp_a2a.server.answer import answer
 from mcp_a2a.server.arguments import OptionalText, PollWait, TaskId
 from mcp_a2a.server.brief import TaskAnswer, brief_task, unlisted
 from mcp_a2a.server.consent import Permission, Permitted, Question, Reply, Sent, ask_to_send, permitted, tried
-from mcp_a2a.server.context import Call, node_of, while_reporting
+from mcp_a2a.server.context import Call, answer, node_of, while_reporting
 from mcp_a2a.server.fence import Fence, label
 from mcp_a2a.server.files import Files, attachments, file_lines, roots_of
 from mcp_a2a.server.prose import data_parts, task_lines

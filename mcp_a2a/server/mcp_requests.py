@@ -16,8 +16,8 @@ from pydantic import JsonValue
 from pydantic_core import from_json
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from mcp_a2a.a2a.client_streams import EventReader
 from mcp_a2a.a2a.faults import Fault
-from mcp_a2a.a2a.sse import EventReader
 from mcp_a2a.a2a.wire import header, read_body, send_json
 from mcp_a2a.protocol.strict_json import check_members
 from mcp_a2a.protocol.unicode import unicode_json

@@ -12,7 +12,7 @@ import sys
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Container
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Self, TypeAlias, cast
 
 import anyio
@@ -25,7 +25,6 @@ from mcp_a2a.front.streams import claimed
 from mcp_a2a.protocol.strict_json import check_members
 from mcp_a2a.server.lines import FromClient, ToClient, Unreadable, dropped, read_line
 from mcp_a2a.server.sdk import Incoming, Outgoing, Unclosed
-from mcp_a2a.server.typed_lines import TypedLines
 
 if TYPE_CHECKING:
     from mcp_a2a.front.loop import Handover
@@ -204,3 +203,31 @@ async def open_stdio(gone: Callable[[], None], front: Handover[object] | None = 
     with claimed() as (source, sink):
         answers = Answers(TextWriter(sink, gone))
         yield Requests(LineReader(source), answers, Journal()), answers
+
+
+# Lines of a terminal, read without a thread: a thread that waits for a line could not be ended by Ctrl-C.
+
+
+class TypedLines:
+    """Lines of a descriptor that blocks, as a terminal does: a shell uses the same one, and it stays as it is."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._rest = b""
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> str:
+        while b"\n" not in self._rest:
+            chunk = await self._read()
+            if not chunk and not self._rest:
+                raise StopAsyncIteration
+            self._rest += chunk or b"\n"
+        line, _, self._rest = self._rest.partition(b"\n")
+        return line.decode("utf-8", "replace") + "\n"
+
+    async def _read(self) -> bytes:
+        with suppress(OSError):  # a file is always ready, and no loop watches one
+            await anyio.wait_readable(self._descriptor)
+        return os.read(self._descriptor, _CHUNK)

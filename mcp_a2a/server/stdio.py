@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import anyio
 from mcp.server import MCPServer
 
+from mcp_a2a.server.closing import stop_on_signal
 from mcp_a2a.server.eras import Client, serve_streams
 from mcp_a2a.server.pipes import open_stdio
 from mcp_a2a.server.sdk import LifespanT
-from mcp_a2a.server.signals import stop_on_signal
 
 if TYPE_CHECKING:
     from mcp_a2a.front.loop import Handover

@@ -31,12 +31,12 @@ from mcp.types import Tool as ListedTool
 from typing_extensions import override
 
 from mcp_a2a.errors.machine import ConfigurationError
-from mcp_a2a.front.calls import call_age
+from mcp_a2a.front.frames import call_age
 from mcp_a2a.protocol.text import preview
 from mcp_a2a.server.arguments import check_names, without_unset
 from mcp_a2a.server.context import came_at, deadline, principal_of
-from mcp_a2a.server.explain import explain, out_of_time
-from mcp_a2a.server.prompts import PROMPTS, written
+from mcp_a2a.server.prose import explain, out_of_time
+from mcp_a2a.server.resources import PROMPTS, written
 from mcp_a2a.server.sdk import add_method, check_requests
 from mcp_a2a.server.session_log import set_level
 from mcp_a2a.version import __version__

@@ -22,7 +22,6 @@ from mcp_a2a.api.tasks import (
 from mcp_a2a.plurals import many
 from mcp_a2a.protocol.model import Part
 from mcp_a2a.protocol.moment import Moment
-from mcp_a2a.server.answer import answer
 from mcp_a2a.server.arguments import (
     AgentName,
     ContextId,
@@ -38,7 +37,7 @@ from mcp_a2a.server.arguments import (
 )
 from mcp_a2a.server.brief import TaskAnswer, TaskLine, TaskLines, brief_page, brief_task
 from mcp_a2a.server.consent import Permission, Permitted, Question, Reply, Sent, ask_to_send, permitted, tried
-from mcp_a2a.server.context import Call, node_of
+from mcp_a2a.server.context import Call, answer, node_of
 from mcp_a2a.server.fence import LIST_NOTICE, Fence
 from mcp_a2a.server.files import Files, attachments, roots_of
 from mcp_a2a.server.following import FIRST_SECONDS, followed, while_telling

@@ -31,7 +31,7 @@ from mcp_a2a.errors.agents import PeerNotFoundError
 from mcp_a2a.errors.delivery import TooLargeError
 from mcp_a2a.errors.machine import ConfigurationError, HomeUnusableError, NodeSilentError
 from mcp_a2a.errors.tasks import LeaseLostError, TaskNotFoundError
-from mcp_a2a.front.calls import call_age
+from mcp_a2a.front.frames import call_age
 from mcp_a2a.node.agents import patience
 from mcp_a2a.node.ipc import client
 from mcp_a2a.node.ipc import owner as shared

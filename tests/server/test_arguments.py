@@ -12,7 +12,7 @@ from mcp.types import Tool
 from pydantic import JsonValue
 
 from mcp_a2a.protocol.moment import Moment
-from mcp_a2a.server.schema import input_schema
+from mcp_a2a.server.toolset import input_schema
 from tests.server.standin import StandIn
 from tests.server.test_tools import REQUIRED, text_of
 

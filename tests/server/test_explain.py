@@ -12,7 +12,7 @@ from pydantic import BaseModel, BeforeValidator, Field, ValidationError
 
 from mcp_a2a.errors import McpA2AError
 from mcp_a2a.errors.machine import ConfigurationError
-from mcp_a2a.server.explain import explain
+from mcp_a2a.server.prose import explain
 
 
 def kinds(kind: type[McpA2AError] = McpA2AError) -> Iterator[type[McpA2AError]]:

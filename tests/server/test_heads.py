@@ -13,7 +13,7 @@ import anyio
 import psutil
 import pytest
 
-from mcp_a2a.server.heads import MAX_FIELDS, MAX_HEAD_BYTES, MAX_PIPELINED, HeadCount
+from mcp_a2a.server.connection_limits import MAX_FIELDS, MAX_HEAD_BYTES, MAX_PIPELINED, HeadCount
 from tests.server.test_http import Web, serving
 
 MIB = 1024 * 1024

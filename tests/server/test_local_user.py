@@ -27,10 +27,10 @@ from mcp_a2a.server import local_user
 from mcp_a2a.server.address import Listen
 from mcp_a2a.server.connection_limits import Limits
 from mcp_a2a.server.guard import is_passed_on
+from mcp_a2a.server.hosting import TOKEN_FILE, load_token
 from mcp_a2a.server.http import serve_http
 from mcp_a2a.server.local_user import can_tell, is_this_user
 from mcp_a2a.server.surface import build_server
-from mcp_a2a.server.token import TOKEN_FILE, load_token
 from mcp_a2a.store.folder import open_folder
 from tests.e2e.command import agent
 from tests.server.standin import OTHER_DID, StandIn, contact

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from mcp_a2a.errors.machine import ConfigurationError, HomeUnusableError
-from mcp_a2a.server.token import load_token
+from mcp_a2a.server.hosting import load_token
 
 
 def test_it_is_made_once_with_256_bits_for_the_owner_alone(tmp_path: Path):

@@ -86,7 +86,7 @@ MESSAGES: dict[str, tuple[list[dict[str, Any]], str]] = {
 async def test_a_message_is_read_whole_and_is_the_answer_where_nothing_follows_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str, *, open_: bool
 ) -> None:
-    monkeypatch.setattr("mcp_a2a.a2a.message_pieces.HOLD_SECONDS", 0.2)
+    monkeypatch.setattr("mcp_a2a.a2a.client_streams.HOLD_SECONDS", 0.2)
     events, text = MESSAGES[way]
 
     async def answer(heard: Heard) -> object:
@@ -112,7 +112,7 @@ async def test_a_message_is_read_whole_and_is_the_answer_where_nothing_follows_i
 async def test_what_an_agent_says_while_it_works_is_no_answer_however_long_it_works_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mcp_a2a.a2a.message_pieces.HOLD_SECONDS", 0.0)
+    monkeypatch.setattr("mcp_a2a.a2a.client_streams.HOLD_SECONDS", 0.0)
     seen = anyio.Event()
 
     async def answer(heard: Heard) -> object:
@@ -170,7 +170,7 @@ async def test_a_message_in_a_stream_that_was_not_asked_for_is_read_whole_as_wel
 async def test_a_message_that_does_not_end_is_not_kept_without_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, one_id: bool
 ) -> None:
-    monkeypatch.setattr("mcp_a2a.a2a.message_pieces.MAX_EVENT", 10_000)
+    monkeypatch.setattr("mcp_a2a.a2a.client_streams.MAX_EVENT", 10_000)
 
     async def answer(_: Heard) -> object:
         return [spoken(f"{number} {'x' * 900}", "m" if one_id else f"m-{number}") for number in range(20)]

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from pydantic import JsonValue
 
 from mcp_a2a.a2a.client_faults import check_answer
-from mcp_a2a.a2a.client_json import Fields, parse
+from mcp_a2a.a2a.client_parts import Fields, parse
 from mcp_a2a.a2a.client_read import MAX_ID, read_answer, read_event, read_message, read_task
-from mcp_a2a.a2a.sse import MAX_EVENT, EventReader
+from mcp_a2a.a2a.client_streams import MAX_EVENT, EventReader
 from mcp_a2a.errors.web import WebAnswerError
 from mcp_a2a.protocol.model import Message, Part, TaskDocument, TaskState
 

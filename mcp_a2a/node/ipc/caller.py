@@ -20,7 +20,7 @@ from mcp_a2a.api.inbox import AnswerRequest
 from mcp_a2a.api.request import A, Request
 from mcp_a2a.api.tasks import MAX_HOP, ReplyRequest, SendTaskBySkillRequest, SendTaskRequest
 from mcp_a2a.api.view import View
-from mcp_a2a.front.calls import call_name
+from mcp_a2a.front.frames import call_name
 
 if TYPE_CHECKING:
     from mcp_a2a.ports import NodeApi

@@ -17,7 +17,7 @@ from anyio.streams.buffered import BufferedByteReceiveStream
 from mcp_a2a.api.request import A, Request, answer_of
 from mcp_a2a.errors import McpA2AError
 from mcp_a2a.errors.delivery import TooLargeError
-from mcp_a2a.front.calls import call_age
+from mcp_a2a.front.frames import call_age
 from mcp_a2a.node.ipc import wire
 from mcp_a2a.node.ipc.stream import lines_of, set_fields, socket_of
 from mcp_a2a.node.ipc.wire import ALIVE, SILENCE_SECONDS, line_of, raised

@@ -22,7 +22,7 @@ from mcp_a2a.api.a2a import A2ASendRequest
 from mcp_a2a.api.request import A, Call, Request
 from mcp_a2a.errors import McpA2AError
 from mcp_a2a.errors.machine import NodeSilentError
-from mcp_a2a.front.calls import call_age
+from mcp_a2a.front.frames import call_age
 from mcp_a2a.node.ipc.caller import NO_CALLER, Caller
 from mcp_a2a.node.ipc.client import OwnerLostError, OwnerSilentError, connect_control
 from mcp_a2a.node.ipc.glance import ask_to_leave

@@ -1,15 +1,20 @@
-"""The body of an HTTP answer as it comes: unpacked where it is compressed, and of an error only so much."""
+"""An HTTP answer of another server: its body, where it redirects to, and why there is none."""
 
 from __future__ import annotations
 
+import socket
 import zlib
 from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
+from urllib.parse import urljoin, urlsplit
 
 import aiohttp
 
-from mcp_a2a.errors.web import WebAnswerError, WebError
+from mcp_a2a.certificates import why_not_accepted
+from mcp_a2a.errors.web import AddressNotAllowedError, WebAnswerError, WebError
 from mcp_a2a.protocol.text import preview
+from mcp_a2a.protocol.web_url import MAX_URL, origin
+from mcp_a2a.system_limits import why_not_connected
 from mcp_a2a.web_ports import AnswerLostError
 
 MAX_ERROR = 64 * 1024
@@ -96,3 +101,90 @@ async def _body(response: aiohttp.ClientResponse, url: str) -> AsyncIterator[byt
 def lost_by(method: str) -> type[WebError]:
     """What it means that an answer is missing: to read something does nothing (RFC 9110 9.2.1), anything else may."""
     return WebError if method == "GET" else AnswerLostError
+
+
+# Where a redirect leads, and whether it is followed.
+
+
+def moved_to(response: aiohttp.ClientResponse) -> str | None:
+    """Where a redirect leads. Longer than any URL stays so, and is refused as one."""
+    if response.status not in (301, 302, 303, 307, 308) or "Location" not in response.headers:
+        return None
+    return preview(response.headers["Location"], MAX_URL + 1)
+
+
+_KEEPING = frozenset({307, 308})
+"""Redirects that keep method and body (RFC 9110 15.4.8): frameworks answer so where a path lacks its last slash."""
+
+
+def _is_same_origin(url: str, following: str) -> bool:
+    try:
+        return origin(url) == origin(following)
+    except AddressNotAllowedError:
+        return False
+
+
+def next_hop(url: str, target: str, status: int, *, follow: bool) -> str:
+    """Where a redirect leads, if that is followed.
+
+    Args:
+        url: What was asked for.
+        target: What the answer names.
+        status: Of the answer.
+        follow: Also to other ports of the same host, and with another method.
+
+    Raises:
+        WebError: it is not.
+    """
+    try:
+        following = urljoin(url, target)
+        here, there = urlsplit(url), urlsplit(following)
+    except ValueError:
+        raise WebAnswerError(f"{url} redirects to something that is not a URL.", "Its owner must fix that.") from None
+    safe = there.scheme in ("https", here.scheme)
+    same_host = follow and here.hostname == there.hostname and safe
+    if not same_host and not (status in _KEEPING and _is_same_origin(url, following)):
+        kind = WebError if follow else WebAnswerError  # a card may be back later; who was told has answered
+        raise kind(
+            f"{url} sends callers on to {following[:MAX_URL]}, which is not followed.",
+            "If that is where the agent is, use that address.",
+        )
+    return following
+
+
+# Why a server could not be reached, in words.
+
+
+class NotConnectedError(WebError):
+    """No connection came about, so nothing was said."""
+
+    code = "not_connected"
+
+
+_UNCONNECTED = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, socket.gaierror)
+
+
+def unreachable(url: str, error: Exception, lost: type[WebError] = WebError) -> WebError:
+    """What went wrong before an answer came, in words; `lost` where one came that is no HTTP."""
+    host = urlsplit(url).netloc
+    match error:
+        case aiohttp.ClientConnectorCertificateError():
+            why = f"its TLS certificate is not accepted ({why_not_accepted(error.certificate_error)})"
+        case aiohttp.ClientSSLError():
+            why = "it does not speak TLS, or not one that is safe"
+        case aiohttp.ClientConnectorError():
+            why = why_not_connected(error.os_error, error.host)
+        case socket.gaierror():
+            why = why_not_connected(error, host)
+        case aiohttp.ServerDisconnectedError():
+            why = "it closed the connection without an answer"
+        case TimeoutError():
+            why = "nothing answers there in time"
+        case aiohttp.ClientResponseError():
+            why = "it does not speak HTTP"
+        case _:
+            why = "the connection was cut"
+    kind = lost if isinstance(error, aiohttp.ClientResponseError) else WebError
+    if isinstance(error, _UNCONNECTED):
+        kind = NotConnectedError
+    return kind(f"{host} could not be reached: {why}.", "Check the address, and that it is running.")
