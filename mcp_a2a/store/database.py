@@ -11,7 +11,8 @@ itself, `LAZY_SECONDS` after its last commit. Only a writer that found none then
 What follows a commit is called on the event loop in the callback that brings its news, outside of any task: a task
 would be one round of the loop later.
 
-An operation that raises is rolled back alone (each has a savepoint). A commit that fails fails its whole batch.
+An operation that raises is rolled back alone: with the transaction, where it is the first of it, and else to its own
+savepoint. A commit that fails fails its whole batch.
 Reads go through a second connection on the caller's thread: in WAL mode they never wait for the writer.
 """
 
@@ -297,7 +298,9 @@ class Database:
     def _commit(self, batch: Sequence[_Pending]) -> list[object]:
         try:
             self._writer.execute("BEGIN IMMEDIATE")
-            outcomes = [self._attempt(pending) for pending in batch]
+            outcomes: list[object] = []
+            for pending in batch:
+                outcomes.append(self._attempt(pending, has_company=bool(outcomes)))
             self._writer.execute("COMMIT")
             self._uncheckpointed, self._trouble = True, ""
             self._note_looks()
@@ -310,24 +313,30 @@ class Database:
             return [self._translated(error)] * len(batch)
         return outcomes
 
-    def _attempt(self, pending: _Pending) -> object:
-        self._writer.execute("SAVEPOINT operation")
+    def _attempt(self, pending: _Pending, *, has_company: bool) -> object:
+        if has_company:
+            self._writer.execute("SAVEPOINT operation")
         try:
             outcome: object = pending.run(self._writer)
         except sqlite3.Error as error:
             if not self._writer.in_transaction:
                 raise  # SQLite gave up the whole transaction (a full disk does that)
-            self._undo()
+            self._undo(has_company=has_company)
             return self._translated(error)
         except Exception as error:  # noqa: BLE001  the caller gets it; the rest of the batch must not suffer
-            self._undo()
+            self._undo(has_company=has_company)
             return error
-        self._writer.execute("RELEASE operation")
+        if has_company:
+            self._writer.execute("RELEASE operation")
         return outcome
 
-    def _undo(self) -> None:
-        self._writer.execute("ROLLBACK TO operation")
-        self._writer.execute("RELEASE operation")
+    def _undo(self, *, has_company: bool) -> None:
+        if has_company:
+            self._writer.execute("ROLLBACK TO operation")
+            self._writer.execute("RELEASE operation")
+        else:
+            self._writer.execute("ROLLBACK")
+            self._writer.execute("BEGIN IMMEDIATE")
 
     def _translated(self, error: sqlite3.Error) -> Exception:
         if getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):

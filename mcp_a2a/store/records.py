@@ -7,6 +7,7 @@ import sqlite3
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
+from operator import attrgetter
 from pathlib import Path
 
 from pydantic import TypeAdapter
@@ -20,7 +21,7 @@ from mcp_a2a.protocol.task.error import ErrorDetail
 from mcp_a2a.protocol.task.events import Delivered, Stored
 from mcp_a2a.protocol.task.machine import Change
 from mcp_a2a.protocol.task.table import DELIVERIES
-from mcp_a2a.protocol.task.task import Task
+from mcp_a2a.protocol.task.task import Task, made_of
 from mcp_a2a.store.blobs import put_out
 from mcp_a2a.store.checked import forget_checked
 from mcp_a2a.store.schema import OPEN
@@ -37,7 +38,7 @@ SELECT_TASK = f"SELECT {', '.join(TASK_COLUMNS)} FROM tasks"  # noqa: S608  the 
 _WRITTEN = (*TASK_COLUMNS, "status_at")
 _INSERT = (
     f"INSERT INTO tasks({', '.join(_WRITTEN)}) VALUES ({', '.join('?' * len(_WRITTEN))})"  # noqa: S608
-    " ON CONFLICT(id) DO NOTHING RETURNING n"
+    " ON CONFLICT(id) DO NOTHING"
 )
 _DUMPS: Mapping[str, Callable[[Task], object]] = {
     "messages": lambda task: _MESSAGES.dump_json(task.messages, by_alias=True, exclude_none=True),
@@ -55,9 +56,9 @@ FORGOTTEN_SECONDS = float(MAX_LIFETIME_SECONDS + DEDUPE_MARGIN_SECONDS)
 """What is left of a forgotten task is kept so long after its end: until no message of it can be accepted."""
 
 
-def _value(task: Task, name: str) -> object:
-    dump = _DUMPS.get(name)
-    return getattr(task, name) if dump is None else dump(task)
+_kept = attrgetter(*TASK_COLUMNS)
+_written = attrgetter(*_WRITTEN)
+_DUMPED = {_WRITTEN.index(name): dump for name, dump in _DUMPS.items()}
 
 
 def parse_task(row: tuple[object, ...]) -> Task:
@@ -80,7 +81,7 @@ def parse_task(row: tuple[object, ...]) -> Task:
         tried=_TRIED.validate_json(_text(values["tried"])),
         size=len(artifacts),
     )
-    return Task(**values)  # type: ignore[arg-type]  # the others are as SQLite has them
+    return made_of(values)  # the others are as SQLite has them
 
 
 def _record(connection: sqlite3.Connection, row: tuple[object, ...]) -> Task:
@@ -119,10 +120,12 @@ def _text(value: object) -> str | bytes:
     return value if isinstance(value, str | bytes) else ""
 
 
-def insert_task(connection: sqlite3.Connection, task: Task) -> int | None:
-    """Store a new task; returns the number of its row, None, and nothing changed, when there is one of this id."""
-    row: tuple[int] | None = connection.execute(_INSERT, [_value(task, name) for name in _WRITTEN]).fetchone()
-    return None if row is None else row[0]
+def insert_task(connection: sqlite3.Connection, task: Task) -> bool:
+    """Store a new task; False, and nothing changed, when there is one of this id."""
+    values = list(_written(task))
+    for place, dump in _DUMPED.items():
+        values[place] = dump(task)
+    return connection.execute(_INSERT, values).rowcount > 0
 
 
 def save(connection: sqlite3.Connection, change: Change) -> bool:
@@ -136,28 +139,30 @@ def save(connection: sqlite3.Connection, change: Change) -> bool:
         False, and nothing is stored, if the change opens a task and there is one of its id.
     """
     before, task = change.before, change.task
-    n = insert_task(connection, task) if before is None else _update(connection, before, task)
-    if n is not None:
-        log(connection, n, change)
+    if before is not None:
+        _update(connection, before, task)
+    elif not insert_task(connection, task):
+        return False
+    log(connection, change)
+    if change.files:
         put_out(connection, change.files, task.id, task.updated)
-    return n is not None or before is not None
+    return True
 
 
-def _update(connection: sqlite3.Connection, before: Task, task: Task) -> int | None:
+def _update(connection: sqlite3.Connection, before: Task, task: Task) -> None:
     """Write what changed: a word of progress does not write the whole conversation again."""
-    changed = [name for name in TASK_COLUMNS if _is_other(name, getattr(before, name), getattr(task, name))]
-    if not changed:
-        row = connection.execute("SELECT n FROM tasks WHERE id=?", (task.id,)).fetchone()
-    else:
-        names = (*changed, "status_at") if "status" in changed or "updated" in changed else tuple(changed)
-        statement = f"UPDATE tasks SET {'=?, '.join(names)}=? WHERE id=? RETURNING n"  # noqa: S608  names of ours
-        row = connection.execute(statement, (*(_value(task, name) for name in names), task.id)).fetchone()
-    return None if row is None else int(row[0])
-
-
-def _is_other(name: str, before: object, after: object) -> bool:
-    """True if a column changed. What an event does not change stays the same object, so no text is compared."""
-    return before is not after and (name in _DUMPS or before != after)
+    # What an event does not change stays the same object, so no text is compared.
+    values = {
+        name: now if (dump := _DUMPS.get(name)) is None else dump(task)
+        for name, was, now in zip(TASK_COLUMNS, _kept(before), _kept(task), strict=True)
+        if was is not now and (name in _DUMPS or was != now)
+    }
+    if not values:
+        return
+    if "status" in values or "updated" in values:
+        values["status_at"] = task.status_at
+    statement = f"UPDATE tasks SET {'=?, '.join(values)}=? WHERE id=?"  # noqa: S608  names of ours
+    connection.execute(statement, (*values.values(), task.id))
 
 
 def move_delivery(

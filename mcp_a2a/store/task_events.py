@@ -16,6 +16,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import chain
 
 from pydantic import TypeAdapter
 
@@ -86,33 +87,44 @@ _CHUNKS = TypeAdapter(tuple[ArtifactChunk, ...])
 _REPLACED = TypeAdapter(tuple[str, ...] | tuple[Artifact, ...])
 
 
+_ROWS_AT_ONCE = 8
+# A number that is there already is one of a damaged row: the log is no reason for a task to stop.
+_INSERTS = tuple(
+    "REPLACE INTO task_events(id, at, kind, size, body)"  # noqa: S608  placeholders
+    " SELECT n << 24 | column1, column2, column3, column4, column5"
+    f" FROM tasks, (VALUES {', '.join(['(?, ?, ?, ?, ?)'] * count)}) WHERE tasks.id = ?"
+    for count in range(_ROWS_AT_ONCE + 1)
+)
+"""How so many events are stored of one task."""
+
+
 # --- writing --------------------------------------------------------------------------------------
 
 
-def log(connection: sqlite3.Connection, n: int, change: Change) -> None:
+def log(connection: sqlite3.Connection, change: Change) -> None:
     """Log the events of a change, in its transaction.
 
     Args:
-        connection: in the transaction that stores the task.
-        n: number of the task's row.
+        connection: in the transaction that has stored the task.
         change: its events count on from `change.before.events`.
     """
     number = change.before.events if change.before is not None else 0
     ends = change.task.done and (change.before is None or not change.before.done)
-    rows, heavy = [], False
+    rows, heavy = list[tuple[object, ...]](), False
     for event, status in zip(change.events, change.statuses, strict=True):
         kind = KINDS.get(type(event))
         if kind is None:
             continue
         number += 1
         body, size = _body(event, status, ends=ends)
-        rows.append((n << _BITS | number, change.at, kind, size, body))
+        rows.append((number, change.at, kind, size, body))
         heavy = heavy or size > _LOOK_AT_BYTES or number % LOOK_EVERY == 0
     if rows and number <= _NUMBERS:
-        # A number that is there already is one of a damaged row: the log is no reason for a task to stop.
-        connection.executemany("REPLACE INTO task_events(id, at, kind, size, body) VALUES (?, ?, ?, ?, ?)", rows)
+        for start in range(0, len(rows), _ROWS_AT_ONCE):
+            some = rows[start : start + _ROWS_AT_ONCE]
+            connection.execute(_INSERTS[len(some)], (*chain.from_iterable(some), change.task.id))
     if heavy:
-        _trim_task(connection, n, number)
+        _trim_task(connection, change.task.id, number)
 
 
 def _body(event: object, status: TaskStatus | None, *, ends: bool) -> tuple[bytes | None, int]:
@@ -141,8 +153,12 @@ def log_one(connection: sqlite3.Connection, n: int, number: int, event: type[e.E
         )
 
 
-def _trim_task(connection: sqlite3.Connection, n: int, newest: int) -> None:
+def _trim_task(connection: sqlite3.Connection, task_id: str, newest: int) -> None:
     """Drop the oldest bodies of a task that has too much of them, and the oldest rows."""
+    row = connection.execute("SELECT n FROM tasks WHERE id=?", (task_id,)).fetchone()
+    if row is None:
+        return
+    n = row[0]
     left = min(newest, _NUMBERS) - ROWS_FOR_EACH_BODY * MAX_EVENTS_OF_TASK
     if left > 0:
         connection.execute("DELETE FROM task_events WHERE id BETWEEN ? AND ?", (n << _BITS, n << _BITS | left))

@@ -10,6 +10,7 @@ import logging
 import sqlite3
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 
 from mcp_a2a.errors.protocol import RemoteProtocolError
 from mcp_a2a.errors.tasks import ConversationFullError, KeyReusedError
@@ -227,7 +228,10 @@ def check_repeated(connection: sqlite3.Connection, payload: Payload) -> Task | N
 def may_be_forgotten(connection: sqlite3.Connection, payload: Payload) -> bool:
     """True if this message may have been here, and its task is no longer remembered."""
     kept = get_meta(connection, FORGOTTEN)
-    return kept is not None and not has_task(connection, payload.task) and Forgotten.load(kept).covers(payload.created)
+    return kept is not None and _forgotten(kept).covers(payload.created) and not has_task(connection, payload.task)
+
+
+_forgotten = lru_cache(maxsize=1)(Forgotten.load)
 
 
 def too_many_open(connection: sqlite3.Connection, peer: str, more: int = 0) -> bool:
