@@ -25,7 +25,7 @@ from mcp_a2a.front.frames import Frame, Greeting, Kind, frame_of
 from mcp_a2a.front.journal import MAX_KEPT, Journal
 from mcp_a2a.front.plain import Plain
 from mcp_a2a.front.signals import StopSignals
-from mcp_a2a.front.silence import SilenceWatch, Verdict
+from mcp_a2a.front.silence import OwnerAction, SilenceWatch
 from mcp_a2a.front.splitting import Splitter, Whole, is_due, message_in
 
 if TYPE_CHECKING:
@@ -388,10 +388,10 @@ class Front(Generic[Loaded]):
             self._due_at = self._watch.next_timeout()
 
     def _look_after_owner(self) -> None:
-        verdict = self._watch.handle_timeout(self._now, self._owner_runs, self._owner_is_halted)
-        if verdict is Verdict.ASK:
+        action = self._watch.handle_timeout(self._now, self._owner_runs, self._owner_is_halted)
+        if action is OwnerAction.ASK:
             self._tell(Frame(Kind.ALIVE))
-        elif verdict is Verdict.GIVE_UP:
+        elif action is OwnerAction.GIVE_UP:
             for line in self._journal:
                 if line.is_due and not line.answered:
                     self._tell(Frame(Kind.WITHDRAW, line.number))

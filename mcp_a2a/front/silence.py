@@ -20,8 +20,8 @@ LOOK_AGAIN_SECONDS = 15.0
 """How often it is asked that again during a long wait."""
 
 
-class Verdict(Enum):
-    """What is to be done about an owner."""
+class OwnerAction(Enum):
+    """The next step of a front whose owner is silent."""
 
     WAIT = "wait"
     ASK = "ask"
@@ -55,19 +55,19 @@ class SilenceWatch:
         """When to look again; None while nothing is due."""
         return self._look_at if self._since is not None else None
 
-    def handle_timeout(self, now: float, owner_runs: Callable[[], bool], is_halted: Callable[[], bool]) -> Verdict:
+    def handle_timeout(self, now: float, owner_runs: Callable[[], bool], is_halted: Callable[[], bool]) -> OwnerAction:
         """What to do at that time. `owner_runs` is asked only of an owner that does not answer."""
         if self._since is None or now < self._look_at:
-            return Verdict.WAIT
+            return OwnerAction.WAIT
         if is_halted():
-            return Verdict.GIVE_UP
+            return OwnerAction.GIVE_UP
         self._look_at = now + LOOK_SECONDS
         if self._asked_at is None:
             if now < max(self._heard_at, self._since) + self._pause:
-                return Verdict.WAIT
+                return OwnerAction.WAIT
             self._asked_at, self._pause = now, LOOK_AGAIN_SECONDS
-            return Verdict.ASK
+            return OwnerAction.ASK
         asked_for = now - self._asked_at
         if asked_for < SILENCE_SECONDS or (asked_for < BUSY_SECONDS and owner_runs()):
-            return Verdict.WAIT
-        return Verdict.GIVE_UP
+            return OwnerAction.WAIT
+        return OwnerAction.GIVE_UP

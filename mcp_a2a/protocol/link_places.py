@@ -38,36 +38,36 @@ class Place:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class PlaceDecision:
     """The decision about a newcomer: admitted or not, and the link that makes room: its index, or None."""
 
     admitted: bool
     leaves: int | None = None
 
 
-def find_place(links: Sequence[Place], newcomer: Place) -> Verdict:
+def find_place(links: Sequence[Place], newcomer: Place) -> PlaceDecision:
     """Decide about one more. `links` are those that are open, the oldest first."""
     if newcomer.standing is Standing.OWN:
-        return Verdict(admitted=True)
+        return PlaceDecision(admitted=True)
     others = [place.standing for place in links if place.standing is not Standing.OWN]
     if newcomer.standing is Standing.STRANGER:
         return _find_for_stranger(links, newcomer, is_full=len(others) >= MAX_PLACES)
     if len(others) < MAX_PLACES:
-        return Verdict(admitted=True)
+        return PlaceDecision(admitted=True)
     lowest = min(others)
     if lowest >= newcomer.standing:
-        return Verdict(admitted=False)
-    return Verdict(admitted=True, leaves=next(at for at, place in enumerate(links) if place.standing is lowest))
+        return PlaceDecision(admitted=False)
+    return PlaceDecision(admitted=True, leaves=next(at for at, place in enumerate(links) if place.standing is lowest))
 
 
-def _find_for_stranger(links: Sequence[Place], newcomer: Place, *, is_full: bool) -> Verdict:
+def _find_for_stranger(links: Sequence[Place], newcomer: Place, *, is_full: bool) -> PlaceDecision:
     hosts = Counter(place.host for place in links if place.standing is Standing.STRANGER)
     if hosts[newcomer.host] >= MAX_STRANGERS_PER_HOST and not is_here(newcomer.host):
-        return Verdict(admitted=False)
+        return PlaceDecision(admitted=False)
     if not is_full and hosts.total() < MAX_STRANGERS:
-        return Verdict(admitted=True)
+        return PlaceDecision(admitted=True)
     crowd, count = hosts.most_common(1)[0] if hosts else ("", 0)
     if count <= hosts[newcomer.host]:
-        return Verdict(admitted=False)
+        return PlaceDecision(admitted=False)
     strangers = (at for at, place in enumerate(links) if place == Place(Standing.STRANGER, crowd))
-    return Verdict(admitted=True, leaves=next(strangers))
+    return PlaceDecision(admitted=True, leaves=next(strangers))

@@ -7,16 +7,16 @@ from dataclasses import dataclass
 from typing import Literal
 
 Subject = Literal["text", "files"]
-Verdict = Literal["allowed", "declined"]
+ConsentAnswer = Literal["allowed", "declined"]
 
-_VERDICTS: dict[str, Verdict] = {"allowed": "allowed", "declined": "declined"}
+_ANSWERS: dict[str, ConsentAnswer] = {"allowed": "allowed", "declined": "declined"}
 
 
 @dataclass(frozen=True, slots=True)
 class ConsentRow:
     """One answer, and when it was given (seconds since the epoch)."""
 
-    verdict: Verdict
+    verdict: ConsentAnswer
     at: float
 
 
@@ -25,10 +25,12 @@ def find_consent(connection: sqlite3.Connection, agent: str, subject: Subject) -
     row = connection.execute(
         "SELECT verdict, at FROM consents WHERE agent=? AND subject=?", (agent, subject)
     ).fetchone()
-    return ConsentRow(_VERDICTS[row[0]], float(row[1])) if row is not None and row[0] in _VERDICTS else None
+    return ConsentRow(_ANSWERS[row[0]], float(row[1])) if row is not None and row[0] in _ANSWERS else None
 
 
-def save_consent(connection: sqlite3.Connection, agent: str, subject: Subject, verdict: Verdict, at: float) -> None:
+def save_consent(
+    connection: sqlite3.Connection, agent: str, subject: Subject, verdict: ConsentAnswer, at: float
+) -> None:
     """Keep an answer; it replaces the one before."""
     connection.execute("INSERT OR REPLACE INTO consents VALUES (?,?,?,?)", (agent, subject, verdict, at))
 

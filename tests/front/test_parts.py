@@ -19,8 +19,8 @@ from mcp_a2a.front.silence import (
     LOOK_AGAIN_SECONDS,
     LOOK_SECONDS,
     SILENCE_SECONDS,
+    OwnerAction,
     SilenceWatch,
-    Verdict,
 )
 from mcp_a2a.front.splitting import EDGE_BYTES, MAX_LINE_BYTES, Overlong, Splitter
 from mcp_a2a.server import session_log
@@ -144,16 +144,16 @@ def test_a_greeting_of_another_release_or_other_answers_is_of_another_program() 
 
 def verdicts(
     watch: SilenceWatch, seconds: float, *, runs: bool, answers: bool = False, halted_at: float = math.inf
-) -> list[tuple[float, Verdict]]:
+) -> list[tuple[float, OwnerAction]]:
     """What is decided until then, and when; an owner that `answers` does so at once, until it is stopped."""
-    found: list[tuple[float, Verdict]] = []
+    found: list[tuple[float, OwnerAction]] = []
     while (at := watch.next_timeout()) is not None and at <= seconds:
         verdict = watch.handle_timeout(at, lambda: runs, lambda now=at: now >= halted_at)  # type: ignore[misc]
-        if verdict is not Verdict.WAIT:
+        if verdict is not OwnerAction.WAIT:
             found.append((at, verdict))
-        if verdict is Verdict.GIVE_UP:
+        if verdict is OwnerAction.GIVE_UP:
             break
-        if answers and verdict is Verdict.ASK:
+        if answers and verdict is OwnerAction.ASK:
             watch.receive(at)
     return found
 
@@ -165,7 +165,7 @@ def test_an_owner_that_was_stopped_is_given_up_at_the_next_look_however_long_it_
     watch = SilenceWatch()
     watch.expect(0.0, 1)
     last, verdict = verdicts(watch, 1000.0, runs=True, answers=True, halted_at=halted_at)[-1]
-    assert verdict is Verdict.GIVE_UP
+    assert verdict is OwnerAction.GIVE_UP
     assert last - halted_at <= LOOK_SECONDS
 
 
@@ -174,8 +174,8 @@ def test_an_owner_that_waits_for_a_disk_is_given_up_soon_and_one_that_runs_later
         watch = SilenceWatch()
         watch.expect(0.0, 1)
         found = verdicts(watch, 100.0, runs=runs)
-        assert found[0] == (SILENCE_SECONDS, Verdict.ASK)
-        assert found[-1] == (last, Verdict.GIVE_UP)
+        assert found[0] == (SILENCE_SECONDS, OwnerAction.ASK)
+        assert found[-1] == (last, OwnerAction.GIVE_UP)
 
 
 def test_an_owner_that_answers_is_asked_again_only_after_a_while_and_never_while_nothing_is_due() -> None:
@@ -183,12 +183,12 @@ def test_an_owner_that_answers_is_asked_again_only_after_a_while_and_never_while
     assert watch.next_timeout() is None
     watch.expect(0.0, 1)
     watch.expect(1.0, 2)
-    asked = [at for at, verdict in verdicts(watch, 40.0, runs=True, answers=True) if verdict is Verdict.ASK]
+    asked = [at for at, verdict in verdicts(watch, 40.0, runs=True, answers=True) if verdict is OwnerAction.ASK]
     assert asked == [SILENCE_SECONDS, SILENCE_SECONDS + LOOK_AGAIN_SECONDS, SILENCE_SECONDS + 2 * LOOK_AGAIN_SECONDS]
     watch.expect(41.0, 0)
     assert watch.next_timeout() is None
     watch.expect(1000.0, 1)
-    assert verdicts(watch, 1003.0, runs=True) == [(1000.0 + SILENCE_SECONDS, Verdict.ASK)]
+    assert verdicts(watch, 1003.0, runs=True) == [(1000.0 + SILENCE_SECONDS, OwnerAction.ASK)]
 
 
 # --- questions ------------------------------------------------------------------------------------

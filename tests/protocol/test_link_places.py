@@ -10,13 +10,13 @@ from mcp_a2a.protocol.link_places import (
     MAX_STRANGERS,
     MAX_STRANGERS_PER_HOST,
     Place,
+    PlaceDecision,
     Standing,
-    Verdict,
     find_place,
 )
 
-IN = Verdict(admitted=True)
-OUT = Verdict(admitted=False)
+IN = PlaceDecision(admitted=True)
+OUT = PlaceDecision(admitted=False)
 STRANGER, MEMBER, TRUSTED, OWN = Standing
 
 
@@ -40,9 +40,9 @@ def test_strangers_have_sixteen_places_and_a_new_host_gets_one_of_the_host_with_
     assert find_place(links, Place(STRANGER, "c")) == IN
     links += strangers("c")
     assert len(links) == MAX_STRANGERS
-    assert find_place(links, Place(STRANGER, "d")) == Verdict(admitted=True, leaves=7), "the oldest of b"
+    assert find_place(links, Place(STRANGER, "d")) == PlaceDecision(admitted=True, leaves=7), "the oldest of b"
     each = strangers(*(f"host-{number}" for number in range(16)))
-    assert find_place(each, Place(STRANGER, "d")) == Verdict(admitted=True, leaves=0)
+    assert find_place(each, Place(STRANGER, "d")) == PlaceDecision(admitted=True, leaves=0)
     assert find_place(each, Place(STRANGER, "host-3")) == OUT
 
 
@@ -51,9 +51,9 @@ def test_who_is_known_gets_the_place_of_who_is_less_known_when_all_are_taken() -
     assert find_place(members, Place(MEMBER, "x")) == IN
     full = [*members, Place(STRANGER, "bad")]
     for standing in (MEMBER, TRUSTED):
-        assert find_place(full, Place(standing, "x")) == Verdict(admitted=True, leaves=MAX_PLACES - 1)
+        assert find_place(full, Place(standing, "x")) == PlaceDecision(admitted=True, leaves=MAX_PLACES - 1)
     assert find_place([*members, members[0]], Place(MEMBER, "x")) == OUT
-    assert find_place([*members, members[0]], Place(TRUSTED, "x")) == Verdict(admitted=True, leaves=0)
+    assert find_place([*members, members[0]], Place(TRUSTED, "x")) == PlaceDecision(admitted=True, leaves=0)
     assert find_place([*members, members[0]], Place(STRANGER, "x")) == OUT
 
 

@@ -101,10 +101,10 @@ class Links(House):
     def _make_room(self, newcomer: Place) -> bool:
         """True if there is a place for a link that others open; who has to leave for it does."""
         others = [link for link, side in self._links.items() if side is Side.LISTENER and link.is_open]
-        verdict = find_place([self._place(link, link.peer) for link in others], newcomer)
-        if verdict.leaves is not None:
-            others[verdict.leaves].close("it makes room for a peer that comes first", ByeCode.BUSY)
-        return verdict.admitted
+        decision = find_place([self._place(link, link.peer) for link in others], newcomer)
+        if decision.leaves is not None:
+            others[decision.leaves].close("it makes room for a peer that comes first", ByeCode.BUSY)
+        return decision.admitted
 
     def _place(self, link: DrivenLink, peer: PeerId) -> Place:
         return Place(self._handler.standing(peer), host_in(link.address))

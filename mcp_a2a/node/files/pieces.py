@@ -60,8 +60,8 @@ MAX_COUNTED = 1_000
 DAMAGED_FILE = "The agent answered with a file that did not arrive as it was sent: its length or SHA-256 differ."
 
 
-class Verdict(Enum):
-    """What is here of the files that a message names."""
+class FilesState(Enum):
+    """The state of the files that a message names: all here and sound, some missing, or one damaged."""
 
     WHOLE = auto()
     MISSING = auto()
@@ -154,13 +154,13 @@ class Pieces:
             raise Refusal("busy", FILES_RETRY_SECONDS)
         self._checking.add(payload.id)
         try:
-            verdict = await self.check(str(payload.from_), payload.task, refs)
+            state = await self.check(str(payload.from_), payload.task, refs)
         finally:
             self._checking.discard(payload.id)
-        if verdict is Verdict.MISSING:
+        if state is FilesState.MISSING:
             self._count(payload, refs)
             raise Refusal("busy", FILES_RETRY_SECONDS)
-        return payload if verdict is Verdict.WHOLE else _failed(payload)
+        return payload if state is FilesState.WHOLE else _failed(payload)
 
     def _count(self, payload: Payload, refs: Sequence[BlobRef]) -> None:
         sender, read = str(payload.from_), self._context.database.read
@@ -184,21 +184,21 @@ class Pieces:
 
     # --- checking --------------------------------------------------------------------------------
 
-    async def check(self, sender: str, task: str, refs: Sequence[BlobRef]) -> Verdict:
+    async def check(self, sender: str, task: str, refs: Sequence[BlobRef]) -> FilesState:
         """Check that all these files of a message are here, and are the ones that it names."""
         for ref in refs:
             row = self._context.database.read(partial(find_in, peer=sender, blob_id=ref.id))
             if row is None or row.task != task or not row.complete:
                 # A file of another length would never be complete: the message and its pieces contradict each other.
                 wrong = row is not None and (row.task != task or row.pieces != ref.pieces)
-                return Verdict.DAMAGED if wrong else Verdict.MISSING
+                return FilesState.DAMAGED if wrong else FilesState.MISSING
             if row.checked is None:
                 row = await self._open(row, ref)
             if row is None:
-                return Verdict.MISSING
+                return FilesState.MISSING
             if row.checked != ref.sha256 or row.pieces != ref.pieces:
-                return Verdict.DAMAGED
-        return Verdict.WHOLE
+                return FilesState.DAMAGED
+        return FilesState.WHOLE
 
     async def _open(self, row: BlobRow, ref: BlobRef) -> BlobRow | None:
         """Open a file to its end, and remember the outcome; None when it is no longer there."""
