@@ -28,10 +28,10 @@ from mcp_a2a.node.networks.publishing import Publishing
 from mcp_a2a.node.peers.consent import ConsentBook
 from mcp_a2a.node.peers.dialer import Dialer
 from mcp_a2a.node.peers.directory import Directory, Peer
+from mcp_a2a.node.peers.duplicate_keys import Twins
 from mcp_a2a.node.peers.introduction import Introduction
 from mcp_a2a.node.peers.lookups import Lookups
 from mcp_a2a.node.peers.trust import TrustBook
-from mcp_a2a.node.peers.twins import Twins
 from mcp_a2a.node.peers.ways import Ways
 from mcp_a2a.node.peers.web_book import WebBook
 from mcp_a2a.node.runtime.context import Context

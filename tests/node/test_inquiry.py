@@ -584,7 +584,7 @@ async def test_of_two_machines_with_one_key_each_gets_the_answers_to_what_it_ask
 async def test_a_key_that_runs_twice_is_told_to_both_copies_and_a_restart_is_no_copy(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mcp_a2a.node.peers.twins.SURE_SECONDS", 0.2)
+    monkeypatch.setattr("mcp_a2a.node.peers.duplicate_keys.SURE_SECONDS", 0.2)
     async with world.person("bob") as bob:
         for _ in range(2):
             async with world.person("alice") as alice:
