@@ -40,7 +40,7 @@ class LocalApi(LocalNode):
         """The agents that are known."""
         own = OwnAgent(
             node.parts, context, directory, introduction, networks, publishing, self.membership, lookups, views,
-            lambda: inbox.kept, node.twins,
+            lambda: inbox.kept, node.duplicate_keys,
         )  # fmt: skip
         decisions = TrustDecisions(
             context, directory, web, node.web_courier, introduction, node.outbox, inbox, node.intake.contacts,

@@ -28,7 +28,7 @@ from mcp_a2a.node.networks.publishing import Publishing
 from mcp_a2a.node.peers.consent import ConsentBook
 from mcp_a2a.node.peers.dialer import Dialer
 from mcp_a2a.node.peers.directory import Directory, Peer
-from mcp_a2a.node.peers.duplicate_keys import Twins
+from mcp_a2a.node.peers.duplicate_keys import DuplicateKeys
 from mcp_a2a.node.peers.introduction import Introduction
 from mcp_a2a.node.peers.lookups import Lookups
 from mcp_a2a.node.peers.trust import TrustBook
@@ -104,7 +104,7 @@ class Node:
         self.lookups = Lookups(parts.lookups, parts.own_addresses)
         self.views = AgentViews(self.directory, self.trust, self.networks, self.outbox, self.ways, context.clocks)
         self.news = News(context, self.intake, self.networks, self.views.called)
-        self.twins = Twins(context, self.directory, self.introduction.greet)
+        self.duplicate_keys = DuplicateKeys(context, self.directory, self.introduction.greet)
         self.on_answer: Callable[[Link, Answer], None] = lambda *_: None
         """Called with every answer, beside the outbox."""
         self._housekeeping = Housekeeping(
@@ -125,9 +125,9 @@ class Node:
         self.networks.on_vouched = lambda peer_id: self.introduction.greet_on(self.directory.get(peer_id).links)
         self.listings.on_relay = self.outbox.route_opened
         self.trust.is_member = self.networks.is_member
-        self.listings.on_doubled = self.twins.notice
-        self.introduction.run, self.introduction.met = self.twins.run, self.twins.runs_of
-        self.intake.on_run = self.twins.introduced
+        self.listings.on_doubled = self.duplicate_keys.notice
+        self.introduction.run, self.introduction.met = self.duplicate_keys.run, self.duplicate_keys.runs_of
+        self.intake.on_run = self.duplicate_keys.introduced
         self.intake.on_files_gone = self.inquiry.files_are_gone
         self.introduction.vouch = self.publishing.vouchers
         self.intake.on_vouchers = self.networks.vouched
@@ -171,7 +171,7 @@ class Node:
         logger.info("link to %s closed: %s", link.peer, reason)
         peer = self.directory.link_closed(link, self.context.clock(), goodbye=goodbye)
         self.directory.remember(self.context.database, peer)
-        self.twins.link_closed(link)
+        self.duplicate_keys.link_closed(link)
         self.outbox.link_closed(link, reason)
         if not goodbye and peer.is_near:
             self.dialer.court(peer)

@@ -593,14 +593,14 @@ async def test_a_key_that_runs_twice_is_told_to_both_copies_and_a_restart_is_no_
         async with twins(world) as (one, two):
             await added(one, bob)
             await anyio.sleep(0.4)  # longer than a peer takes to be sure
-            assert one.node.twins.noticed_at is None
+            assert one.node.duplicate_keys.noticed_at is None
             await added(two, bob)
-            await until(lambda: None not in (one.node.twins.noticed_at, two.node.twins.noticed_at))
+            await until(lambda: None not in (one.node.duplicate_keys.noticed_at, two.node.duplicate_keys.noticed_at))
             for copy in (one, two):
                 status = (await copy.api.call(GetAgentRequest(agent="self"))).node
                 assert status is not None
                 assert status.runs_twice is not None
-            assert bob.node.twins.noticed_at is None
+            assert bob.node.duplicate_keys.noticed_at is None
 
 
 async def test_a_stranger_learns_nothing_by_asking_after_tasks_of_others(world: World) -> None:

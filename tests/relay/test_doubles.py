@@ -60,8 +60,8 @@ async def test_two_machines_with_one_key_learn_of_each_other_behind_a_relay_and_
         key = one.node.context.me.key
         await until(lambda: relay.listener.desk.roster.is_online(key))
         async with copy.person("bob", transport=world.network.transport("elsewhere")) as two:
-            assert one.node.twins.noticed_at is None
-            await until(lambda: None not in (one.node.twins.noticed_at, two.node.twins.noticed_at))
+            assert one.node.duplicate_keys.noticed_at is None
+            await until(lambda: None not in (one.node.duplicate_keys.noticed_at, two.node.duplicate_keys.noticed_at))
             for twin in (one, two):
                 status = (await twin.api.call(GetAgentRequest(agent="self"))).node
                 assert status is not None
@@ -81,4 +81,4 @@ async def test_one_node_that_reaches_a_relay_under_two_names_is_not_two(
             await until(lambda: len(relay.listener.desk.roster.wires_of(key)) == 2)
             await until(lambda: not relay.listener.desk._doubles._keys)
             await bob.node.networks.relays.find(relay.url, bob.node.context.me)  # behind what it was told
-        assert bob.node.twins.noticed_at is None
+        assert bob.node.duplicate_keys.noticed_at is None

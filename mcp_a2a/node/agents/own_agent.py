@@ -18,7 +18,7 @@ from mcp_a2a.node.networks.membership import Membership
 from mcp_a2a.node.networks.networks import Networks
 from mcp_a2a.node.networks.publishing import Publishing
 from mcp_a2a.node.peers.directory import Directory
-from mcp_a2a.node.peers.duplicate_keys import Twins
+from mcp_a2a.node.peers.duplicate_keys import DuplicateKeys
 from mcp_a2a.node.peers.introduction import Introduction, keep_card
 from mcp_a2a.node.peers.lookups import Lookups
 from mcp_a2a.node.peers.peer_views import skill_views
@@ -54,7 +54,7 @@ class OwnAgent:
     views: AgentViews
     kept_answers: Callable[[], int]
     """How many finished answers wait for room to be stored."""
-    twins: Twins
+    duplicate_keys: DuplicateKeys
 
     @property
     def card(self) -> AgentCard:
@@ -97,7 +97,7 @@ class OwnAgent:
             inbox=read(lambda connection: count_waiting(connection, now)),
             held=read(count_held),
             kept=self.kept_answers(),
-            runs_twice=iso(self.twins.noticed_at) if self.twins.noticed_at is not None else None,
+            runs_twice=iso(self.duplicate_keys.noticed_at) if self.duplicate_keys.noticed_at is not None else None,
             accept=self.parts.accept,
         )
 

@@ -31,7 +31,7 @@ SURE_SECONDS = 4.0
 """When it is looked whether both links are still there."""
 
 
-class Twins:
+class DuplicateKeys:
     """Knows the runs of each key on our direct links, and what peers say about our own."""
 
     def __init__(self, context: Context, directory: Directory, greet: Callable[[Link], None]) -> None:

@@ -100,7 +100,7 @@ class Introduction:
         """Where we listen, as members of our networks are told."""
         self.run = ""
         self.met: Callable[[PeerId], Sequence[str]] = lambda _: ()
-        """The name of this run, and those of a peer that we have met, if there are several (`twins`)."""
+        """The name of this run, and those of a peer that we have met, if there are several (`duplicate_keys`)."""
         self.vouch: Callable[[PeerId], Sequence[bytes]] = lambda _: ()
         """Our vouchers for a peer."""
 
