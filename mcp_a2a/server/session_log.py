@@ -29,7 +29,7 @@ class SessionLog:
 _session: ContextVar[SessionLog | None] = ContextVar("session_log", default=None)
 
 
-class _Doors(logging.Handler):
+class _SessionHandler(logging.Handler):
     """Passes each record to the session in which it was made; sees to it that no other log has it as well."""
 
     def __init__(self) -> None:
@@ -94,18 +94,18 @@ class _Doors(logging.Handler):
         self._apply()
 
 
-_doors = _Doors()
+_handler = _SessionHandler()
 
 
 @contextmanager
 def session_log(session: SessionLog) -> Iterator[None]:
     """Within it, what is logged in this context is the session's."""
     token = _session.set(session)
-    _doors.enter(session)
+    _handler.enter(session)
     try:
         yield
     finally:
-        _doors.leave(session)
+        _handler.leave(session)
         _session.reset(token)
 
 
@@ -113,7 +113,7 @@ def set_level(level: int) -> None:
     """From which level on the client wants its log, which is that of its session, or that of this process."""
     session = _session.get()
     if session is None:
-        _doors.set_own_level(level)
+        _handler.set_own_level(level)
         return
     session.level = level
-    _doors.changed()
+    _handler.changed()
