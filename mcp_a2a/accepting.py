@@ -71,11 +71,11 @@ async def accept(
     listening.listen(BACKLOG)
     listening.settimeout(0)
     async with anyio.create_task_group() as tasks:
-        pending, told = _Entrance(tasks, protocol, tls, handshake_seconds), ""
+        acceptor, told = _Acceptor(tasks, protocol, tls, handshake_seconds), ""
         with listening:
             while True:
                 await anyio.wait_readable(listening)
-                trouble = _accept_some(listening, pending)
+                trouble = _accept_some(listening, acceptor)
                 if trouble and not told:
                     logger.warning("no connection is accepted for now: %s", trouble)
                 told = trouble
@@ -98,7 +98,7 @@ def raise_open_files(wanted: int) -> int:
     return wanted
 
 
-def _accept_some(listening: socket.socket, pending: _Entrance) -> str:
+def _accept_some(listening: socket.socket, acceptor: _Acceptor) -> str:
     """Accept what waits; why not, where the system has no open file for it."""
     for _ in range(BATCH):
         try:
@@ -109,7 +109,7 @@ def _accept_some(listening: socket.socket, pending: _Entrance) -> str:
             if error.errno in _FULL:
                 return error.strerror or str(error)
             continue  # it hung up before it was accepted
-        pending.arrived(connection, str(address[0]))
+        acceptor.arrived(connection, str(address[0]))
     return ""
 
 
@@ -127,8 +127,8 @@ class _Handshake:
             self._connection.shutdown(socket.SHUT_RDWR)
 
 
-class _Entrance:
-    """Where accepted connections wait for their handshake."""
+class _Acceptor:
+    """Takes accepted connections through their handshake, within the limits of each host."""
 
     def __init__(
         self,
@@ -138,7 +138,7 @@ class _Entrance:
         handshake_seconds: float,
     ) -> None:
         self._tasks, self._protocol, self._tls, self._seconds = tasks, protocol, tls, handshake_seconds
-        # A crowd of this machine takes no place of another one, nor the other way round.
+        # Connections of this machine take no place of those from elsewhere, nor the other way round.
         self._here: PendingConnections[_Handshake] = PendingConnections(
             MAX_HANDSHAKES, MAX_HANDSHAKES, handshake_seconds
         )
