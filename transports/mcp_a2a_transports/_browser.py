@@ -25,7 +25,7 @@ from zeroconf import (  # type: ignore[attr-defined]  # the first three are offe
 from zeroconf import Error as ZeroconfError
 from zeroconf.asyncio import AsyncServiceInfo
 
-from mcp_a2a_transports._guest import Guest
+from mcp_a2a_transports._lan_service import Guest
 
 if TYPE_CHECKING:
     from mcp_a2a_transports.wires import Wire

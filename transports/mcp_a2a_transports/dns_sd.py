@@ -19,7 +19,7 @@ from typing_extensions import override
 from zeroconf.asyncio import AsyncServiceInfo
 
 from mcp_a2a.web_ports import WebSighting, WebWatch
-from mcp_a2a_transports._guest import Announced, Finder, Guest
+from mcp_a2a_transports._lan_service import Announced, Finder, Guest
 from mcp_a2a_transports.surroundings import EVERYWHERE, MIN_PORT, Interface, Surroundings
 from mcp_a2a_transports.wires import Multicast
 

@@ -21,7 +21,7 @@ from mcp_a2a.errors.protocol import RemoteProtocolError
 from mcp_a2a.ports import AddressLookup, Announcement, LookupHandler, Sighting
 from mcp_a2a.protocol.did import DID_LENGTH, PeerId
 from mcp_a2a.protocol.paths import DirectAddr
-from mcp_a2a_transports._guest import Announced, Finder
+from mcp_a2a_transports._lan_service import Announced, Finder
 from mcp_a2a_transports._sightings import FINGERPRINT_LENGTH, MAX_SIGHTINGS, Sightings, fingerprint
 from mcp_a2a_transports.surroundings import MAX_ADDRESSES, MIN_PORT, Interface
 from mcp_a2a_transports.wires import Multicast

@@ -25,7 +25,7 @@ from zeroconf import (  # type: ignore[attr-defined]  # the first three are offe
 from zeroconf.asyncio import AsyncServiceInfo, AsyncZeroconf
 
 from mcp_a2a_transports._browser import FAILURES, Browser
-from mcp_a2a_transports._guest import Guest
+from mcp_a2a_transports._lan_service import Guest
 from mcp_a2a_transports._tasks import background_tasks
 from mcp_a2a_transports.surroundings import Interface, Surroundings
 
