@@ -25,7 +25,7 @@ from zeroconf import (  # type: ignore[attr-defined]  # the first three are offe
 from zeroconf import Error as ZeroconfError
 from zeroconf.asyncio import AsyncServiceInfo
 
-from mcp_a2a_transports._lan_service import Guest
+from mcp_a2a_transports._lan_service import LanService
 
 if TYPE_CHECKING:
     from mcp_a2a_transports.wires import Wire
@@ -58,9 +58,9 @@ class Browser(RecordUpdateListener):
     memory; so the records are listened to here.
     """
 
-    def __init__(self, wire: Wire, guest: Guest) -> None:
+    def __init__(self, wire: Wire, service: LanService) -> None:
         super().__init__()
-        self._wire, self._guest = wire, guest
+        self._wire, self._service = wire, service
         self._known: dict[str, str] = {}
         """The host of each name that is believed."""
         self._machine_of: dict[str, str] = {}
@@ -111,7 +111,7 @@ class Browser(RecordUpdateListener):
         for update in records:
             record = update.new
             if isinstance(record, DNSPointer):
-                if record.name == self._guest.service_type:
+                if record.name == self._service.service_type:
                     self._hear(record.alias, is_goodbye=not record.ttl)
             else:
                 self._touch(record)
@@ -126,7 +126,7 @@ class Browser(RecordUpdateListener):
     def _hear(self, name: str, *, is_goodbye: bool) -> None:
         if is_goodbye:
             self._lose(name)
-        elif name in self._known or (len(self._known) < self._guest.max_names and self._guest.is_followed(name)):
+        elif name in self._known or (len(self._known) < self._service.max_names and self._service.is_followed(name)):
             self._heard.add(name)
 
     def _touch(self, record: DNSRecord) -> None:
@@ -139,10 +139,10 @@ class Browser(RecordUpdateListener):
 
     def _consider(self, name: str) -> None:
         """Take what the records at hand say, or ask for those that are missing or expired."""
-        record = AsyncServiceInfo(self._guest.service_type, name)
+        record = AsyncServiceInfo(self._service.service_type, name)
         if record.load_from_cache(self._wire.zeroconf):
             self._take_untrusted(name, record)
-        elif len(self._unclear) < self._guest.max_names:
+        elif len(self._unclear) < self._service.max_names:
             self._unclear.add(name)
             self._something_unclear.set()
 
@@ -150,7 +150,7 @@ class Browser(RecordUpdateListener):
         machine = next(iter(self._wire.interface.reachable(record.parsed_scoped_addresses())), "")
         if self._has_its_share(name, machine):
             return
-        if not self._guest.found(self._wire.interface, record):
+        if not self._service.found(self._wire.interface, record):
             self._lose(name)
             return
         host = record.server_key or ""
@@ -167,7 +167,7 @@ class Browser(RecordUpdateListener):
         """
         if name in self._known:
             return False
-        return list(self._machine_of.values()).count(machine) >= self._guest.max_names // 2
+        return list(self._machine_of.values()).count(machine) >= self._service.max_names // 2
 
     def _lose(self, name: str) -> None:
         """A name is gone, as far as this link says, and all are asked again.
@@ -176,7 +176,7 @@ class Browser(RecordUpdateListener):
         another machine has said it. And one that was too much for the table has a place now.
         """
         if self._forget(name):
-            self._guest.lost(self._wire.interface, name)
+            self._service.lost(self._wire.interface, name)
             self.ask_anew()
 
     def _forget(self, name: str) -> bool:
@@ -208,7 +208,7 @@ class Browser(RecordUpdateListener):
     def _query(self) -> None:
         # Answers go to all: one to us alone might reach another program on our port.
         query = DNSOutgoing(_QUERY)
-        query.add_question(DNSQuestion(self._guest.service_type, _TYPE_PTR, _CLASS_IN))
+        query.add_question(DNSQuestion(self._service.service_type, _TYPE_PTR, _CLASS_IN))
         with suppress(*FAILURES):
             self._wire.zeroconf.async_send(query)
 
@@ -241,7 +241,7 @@ class Browser(RecordUpdateListener):
                 self._consider(name)
 
     async def _ask_for(self, name: str) -> None:
-        record = AsyncServiceInfo(self._guest.service_type, name)
+        record = AsyncServiceInfo(self._service.service_type, name)
         answered = False
         with suppress(*FAILURES):
             answered = await record.async_request(self._wire.zeroconf, ANSWER_SECONDS * 1000, DNSQuestionType.QM)

@@ -1,4 +1,4 @@
-"""A type of service on the LAN: our record of it, and what others say of theirs on each interface."""
+"""A service type on the LAN: our record of it, and the records of others on each interface."""
 
 from __future__ import annotations
 
@@ -57,8 +57,8 @@ class Announced:
         )
 
 
-class Guest:
-    """One run of an announcement; by itself it looks for nothing."""
+class LanService:
+    """One run of an announcement. It browses for nothing; `Finder` does."""
 
     max_names = 0
     """Names that are followed on one interface; 0 to look for none."""
@@ -87,7 +87,7 @@ class Guest:
         """Take it that a name that was believed is no longer there, on that interface."""
 
 
-class Finder(Guest, ABC, Generic[Said]):
+class Finder(LanService, ABC, Generic[Said]):
     """One run of a search. A name that is heard on several interfaces is read on each of them for itself."""
 
     def __init__(self, service_type: str, announced: Announced | None = None) -> None:

@@ -19,7 +19,7 @@ from typing_extensions import override
 from zeroconf.asyncio import AsyncServiceInfo
 
 from mcp_a2a.web_ports import WebSighting, WebWatch
-from mcp_a2a_transports._lan_service import Announced, Finder, Guest
+from mcp_a2a_transports._lan_service import Announced, Finder, LanService
 from mcp_a2a_transports.surroundings import EVERYWHERE, MIN_PORT, Interface, Surroundings
 from mcp_a2a_transports.wires import Multicast
 
@@ -66,7 +66,7 @@ async def announced(host: str, port: int, *, tls: bool, interfaces: Sequence[str
     try:
         surroundings = Surroundings(interfaces)
         multicast = Multicast(surroundings)
-        async with surroundings.open(), multicast.open(), multicast.joined(Guest(SERVICE_TYPE, ours)):
+        async with surroundings.open(), multicast.open(), multicast.joined(LanService(SERVICE_TYPE, ours)):
             yield True
     finally:
         _ours.discard(ours.name)

@@ -1,7 +1,7 @@
 """Multicast DNS on every interface of this machine, each for itself (RFC 6762).
 
     Surroundings  ->  Multicast: one `Wire` (a responder and a cache) per interface, opened, moved and closed with it
-    Guest         ->  on each wire a record with the addresses of that interface, and a `Browser` for those of others
+    LanService    ->  on each wire a record with the addresses of that interface, and a `Browser` for those of others
 
 What is heard on one link is never mixed with what is heard on another, so that no record can name an address of a link
 that it does not come from, and no answer carries an address that the asking link cannot reach (RFC 6762, 6.2).
@@ -25,7 +25,7 @@ from zeroconf import (  # type: ignore[attr-defined]  # the first three are offe
 from zeroconf.asyncio import AsyncServiceInfo, AsyncZeroconf
 
 from mcp_a2a_transports._browser import FAILURES, Browser
-from mcp_a2a_transports._lan_service import Guest
+from mcp_a2a_transports._lan_service import LanService
 from mcp_a2a_transports._tasks import background_tasks
 from mcp_a2a_transports.surroundings import Interface, Surroundings
 
@@ -52,12 +52,12 @@ _IP_MULTICAST_ALL, _IPV6_MULTICAST_ALL = 49, 29
 
 # Work-around (zeroconf), look again 2027-06: https://github.com/python-zeroconf/python-zeroconf/issues/806
 class Multicast:
-    """The wires of this machine, as long as it is open. They are made when the first guest joins."""
+    """The wires of this machine, as long as it is open. They are made when the first service joins."""
 
     def __init__(self, surroundings: Surroundings) -> None:
         self._surroundings = surroundings
         self._wires: dict[tuple[str, int], Wire] = {}
-        self._guests: list[Guest] = []
+        self._services: list[LanService] = []
         self._turn = anyio.Lock()
         self._tasks: anyio.abc.TaskGroup | None = None
         self._follows = False
@@ -79,7 +79,7 @@ class Multicast:
                 self._wires.clear()
 
     @asynccontextmanager
-    async def joined(self, guest: Guest) -> AsyncIterator[None]:
+    async def joined(self, service: LanService) -> AsyncIterator[None]:
         """Announce and look for a service on every interface, until the context ends with a goodbye.
 
         Where no interface takes part, it is tried again: an address is not usable at once when the network comes up.
@@ -89,9 +89,9 @@ class Multicast:
         """
         tasks = self._running
         async with self._turn:
-            self._guests.append(guest)
+            self._services.append(service)
             for wire in self._wires.values():
-                await wire.admit(guest, tasks)
+                await wire.admit(service, tasks)
         try:
             await self._adjust()
             if self.is_deaf and isinstance(self._failure, PermissionError):
@@ -103,9 +103,9 @@ class Multicast:
         finally:
             with anyio.move_on_after(LEAVE_SECONDS, shield=True):
                 async with self._turn, anyio.create_task_group() as leaving:
-                    self._guests.remove(guest)
+                    self._services.remove(service)
                     for wire in self._wires.values():
-                        leaving.start_soon(wire.dismiss, guest)
+                        leaving.start_soon(wire.dismiss, service)
 
     def ask_anew(self) -> None:
         """Ask on every interface who is there."""
@@ -158,8 +158,8 @@ class Multicast:
             logger.debug("no multicast on %s: %s", interface.name, error)
             return
         self._wires[interface.key] = wire
-        for guest in self._guests:
-            await wire.admit(guest, self._running)
+        for service in self._services:
+            await wire.admit(service, self._running)
 
 
 class Wire:
@@ -168,9 +168,9 @@ class Wire:
     def __init__(self, interface: Interface, zeroconf: AsyncZeroconf) -> None:
         self.interface = interface
         self._zeroconf = zeroconf
-        self._guests: list[Guest] = []
-        self._records: dict[Guest, AsyncServiceInfo] = {}
-        self._browsers: dict[Guest, Browser] = {}
+        self._services: list[LanService] = []
+        self._records: dict[LanService, AsyncServiceInfo] = {}
+        self._browsers: dict[LanService, Browser] = {}
 
     @property
     def zeroconf(self) -> Zeroconf:
@@ -187,22 +187,22 @@ class Wire:
         """In which it speaks."""
         return frozenset("IPv6" if sender.is_ipv6 else "IPv4" for sender in self.zeroconf.engine.senders)
 
-    async def admit(self, guest: Guest, tasks: anyio.abc.TaskGroup) -> None:
-        """Announce the guest's record here, and look for those of others."""
-        self._guests.append(guest)
+    async def admit(self, service: LanService, tasks: anyio.abc.TaskGroup) -> None:
+        """Announce the service's record here, and look for those of others."""
+        self._services.append(service)
         with suppress(*FAILURES):
-            await self._announce(guest, tasks, again=False)
-        if guest.max_names:
-            browser = self._browsers[guest] = Browser(self, guest)
+            await self._announce(service, tasks, again=False)
+        if service.max_names:
+            browser = self._browsers[service] = Browser(self, service)
             tasks.start_soon(browser.run)
 
-    async def dismiss(self, guest: Guest) -> None:
-        """Say goodbye for the guest's record, which removes it from the lists of others at once, and stop looking."""
-        self._guests.remove(guest)
-        browser = self._browsers.pop(guest, None)
+    async def dismiss(self, service: LanService) -> None:
+        """Say goodbye for the service's record, which removes it from the lists of others at once, and stop looking."""
+        self._services.remove(service)
+        browser = self._browsers.pop(service, None)
         if browser is not None:
             browser.stop()
-        record = self._records.pop(guest, None)
+        record = self._records.pop(service, None)
         if record is None:
             return
         with suppress(*FAILURES):
@@ -228,9 +228,9 @@ class Wire:
         if interface == before and self.families == spoke:
             return  # it still takes no part in one of its families
         came = (interface.has_carrier and not before.has_carrier) or self.families != spoke
-        for guest in tuple(self._guests):
+        for service in tuple(self._services):
             with suppress(*FAILURES):
-                await self._announce(guest, tasks, again=came)
+                await self._announce(service, tasks, again=came)
         for browser in self._browsers.values():
             browser.begin_anew()
 
@@ -239,19 +239,19 @@ class Wire:
         for browser in self._browsers.values():
             browser.lose_all()
         async with anyio.create_task_group() as leaving:
-            for guest in tuple(self._guests):
-                leaving.start_soon(self.dismiss, guest)
+            for service in tuple(self._services):
+                leaving.start_soon(self.dismiss, service)
         with suppress(*FAILURES):
             await self._zeroconf.async_close()
 
-    async def _announce(self, guest: Guest, tasks: anyio.abc.TaskGroup, *, again: bool) -> None:
-        before, record = self._records.get(guest), guest.record(self.interface)
+    async def _announce(self, service: LanService, tasks: anyio.abc.TaskGroup, *, again: bool) -> None:
+        before, record = self._records.get(service), service.record(self.interface)
         if record is None:
             if before is not None:
-                del self._records[guest]
+                del self._records[service]
                 tasks.start_soon(_finish, await self._zeroconf.async_unregister_service(before))
             return
-        self._records[guest] = record
+        self._records[service] = record
         if before is None:
             # The name is made of a key, or of chance: no other machine has it, and asking first would take a second.
             said = await self._zeroconf.async_register_service(record, cooperating_responders=True)
@@ -260,11 +260,11 @@ class Wire:
         else:
             return
         tasks.start_soon(_finish, said)
-        tasks.start_soon(self._announce_again, guest, record)
+        tasks.start_soon(self._announce_again, service, record)
 
-    async def _announce_again(self, guest: Guest, record: AsyncServiceInfo) -> None:
+    async def _announce_again(self, service: LanService, record: AsyncServiceInfo) -> None:
         await anyio.sleep(AGAIN_SECONDS)
-        if self._records.get(guest) is record:
+        if self._records.get(service) is record:
             with suppress(*FAILURES):
                 self.zeroconf.async_send(self.zeroconf.generate_service_broadcast(record, None))
 
