@@ -55,10 +55,10 @@ from mcp_a2a.protocol.relay_limits import (
 )
 from mcp_a2a.protocol.relay_session import RelaySession
 from mcp_a2a.protocol.roster import Roster, Wire
-from mcp_a2a_transports.relay.server_clerk import Clerk
 from mcp_a2a_transports.relay.server_directory import DirectoryDesk
 from mcp_a2a_transports.relay.server_doubles import Doubles
 from mcp_a2a_transports.relay.server_rates import DepositRates
+from mcp_a2a_transports.relay.storage_bridge import Clerk
 from mcp_a2a_transports.relay.stranger_sessions import StrangerSessions
 
 logger = logging.getLogger(__name__)
