@@ -58,7 +58,7 @@ from mcp_a2a.protocol.roster import Roster, Wire
 from mcp_a2a_transports.relay.server_directory import DirectoryDesk
 from mcp_a2a_transports.relay.server_doubles import Doubles
 from mcp_a2a_transports.relay.server_rates import DepositRates
-from mcp_a2a_transports.relay.storage_bridge import Clerk
+from mcp_a2a_transports.relay.storage_bridge import StorageBridge
 from mcp_a2a_transports.relay.stranger_sessions import StrangerSessions
 
 logger = logging.getLogger(__name__)
@@ -124,7 +124,7 @@ class RelayDesk(Desk):
         self._correspondents: OrderedDict[tuple[bytes, bytes], float] = OrderedDict()
         """Who has sent to whom lately, and when that was written down."""
         self._bundles: OrderedDict[bytes, KeyBundle] = OrderedDict()
-        self._clerk = Clerk(store, self.office, self._tell_kept)
+        self._bridge = StorageBridge(store, self.office, self._tell_kept)
         self._totals = RelayTotals()
         self._unsettled: set[bytes] = set(store.newcomers())
         """Keys that have not received any mail, and proved no admitted network."""
@@ -405,7 +405,7 @@ class RelayDesk(Desk):
 
     def settle(self) -> None:
         """Have the disk do what was ordered since the last time."""
-        self._clerk.settle(self._aged)
+        self._bridge.settle(self._aged)
 
     def _tell_kept(self, depositor: bytes) -> None:
         wires = self.roster.wires_of(depositor)
@@ -428,7 +428,7 @@ class RelayDesk(Desk):
         self._stamp, self._aged = self._clock.stamp(), self._clock.aged()
         self._doubles.tick()
         self.office.feed()
-        self._clerk.try_again()
+        self._bridge.try_again()
 
     def sweep(self, now: float) -> None:
         """Every few seconds: what has expired, and what is as good as forgotten."""

@@ -1,4 +1,4 @@
-"""Has the disk do what the law of mail ordered, and tells the law what came of it."""
+"""Carries out the storage orders of a relay's mail, and reports their outcomes to it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from mcp_a2a.protocol.post_office import PostOffice
 logger = logging.getLogger(__name__)
 
 
-class Clerk:
+class StorageBridge:
     """Between a post office and its disk. `kept` is called with a depositor when an answer for it is on disk."""
 
     def __init__(self, store: MailboxStore, office: PostOffice, kept: Callable[[bytes], None]) -> None:
