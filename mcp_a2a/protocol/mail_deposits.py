@@ -16,7 +16,7 @@ from functools import partial
 from mcp_a2a.protocol.control import Refused, Stored
 from mcp_a2a.protocol.envelope import Header
 from mcp_a2a.protocol.frames import encode
-from mcp_a2a.protocol.mail_books import Books
+from mcp_a2a.protocol.mail_accounting import Books
 from mcp_a2a.protocol.mail_message import Message, Place
 from mcp_a2a.protocol.mailbox import Mailbox, Mailboxes
 from mcp_a2a.protocol.relay_limits import ELISION_SECONDS, HOST, ROW_BYTES, RelayLimits

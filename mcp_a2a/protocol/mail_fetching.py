@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterator, Sequence
 from itertools import count
 
-from mcp_a2a.protocol.mail_books import Books
+from mcp_a2a.protocol.mail_accounting import Books
 from mcp_a2a.protocol.mail_deposits import AGAIN_SECONDS, FULL_SECONDS
 from mcp_a2a.protocol.mail_message import Message
 from mcp_a2a.protocol.mail_orders import Load

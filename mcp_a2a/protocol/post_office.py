@@ -17,7 +17,7 @@ from collections.abc import Iterable, Sequence
 
 from mcp_a2a.protocol.control import Refused
 from mcp_a2a.protocol.frames import encode
-from mcp_a2a.protocol.mail_books import Books
+from mcp_a2a.protocol.mail_accounting import Books
 from mcp_a2a.protocol.mail_deposits import DUPLICATE, FULL_SECONDS, Deposits, IsFamiliar
 from mcp_a2a.protocol.mail_fetching import Fetching
 from mcp_a2a.protocol.mail_message import Message, Place
