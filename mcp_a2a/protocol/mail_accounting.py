@@ -64,8 +64,8 @@ class Accounts:
         return account
 
 
-class Books:
-    """Keeps count; decides nothing."""
+class MailAccounting:
+    """Counts the mail in memory and on disk, and collects the orders for the disk. Decides nothing."""
 
     def __init__(self) -> None:
         self.memory_bytes = 0

@@ -16,7 +16,7 @@ from functools import partial
 from mcp_a2a.protocol.control import Refused, Stored
 from mcp_a2a.protocol.envelope import Header
 from mcp_a2a.protocol.frames import encode
-from mcp_a2a.protocol.mail_accounting import Books
+from mcp_a2a.protocol.mail_accounting import MailAccounting
 from mcp_a2a.protocol.mail_message import Message, Place
 from mcp_a2a.protocol.mailbox import Mailbox, Mailboxes
 from mcp_a2a.protocol.relay_limits import ELISION_SECONDS, HOST, ROW_BYTES, RelayLimits
@@ -53,12 +53,18 @@ class Deposits:
     """Takes or refuses mail. `first` is the number of the next message."""
 
     def __init__(
-        self, limits: RelayLimits, roster: Roster, mailboxes: Mailboxes, books: Books, first: int, familiar: IsFamiliar
+        self,
+        limits: RelayLimits,
+        roster: Roster,
+        mailboxes: Mailboxes,
+        accounting: MailAccounting,
+        first: int,
+        familiar: IsFamiliar,
     ) -> None:
         self._limits = limits
         self._roster = roster
         self._mailboxes = mailboxes
-        self._books = books
+        self._books = accounting
         self._number = first
         self._is_familiar = familiar
         self._elided: deque[tuple[float, Message]] = deque()
@@ -112,13 +118,16 @@ class Deposits:
         return self._shortage(account, size)
 
     def _shortage(self, account: bytes, size: int) -> str | None:
-        books, row = self._books, size + ROW_BYTES
+        accounting, row = self._books, size + ROW_BYTES
         room = self._rooms.get(account[:1]) or self._room_for(account)
-        if books.disk_bytes + books.other_bytes + row > self._limits.max_disk_bytes:
+        if accounting.disk_bytes + accounting.other_bytes + row > self._limits.max_disk_bytes:
             return "storage_full"
-        if books.accounts.bytes_of(account) + row > room.disk or books.accounts.stranger_bytes + row > room.strangers:
+        if (
+            accounting.accounts.bytes_of(account) + row > room.disk
+            or accounting.accounts.stranger_bytes + row > room.strangers
+        ):
             return "share"
-        return "rate_limited" if books.memory_bytes + size > room.memory else None
+        return "rate_limited" if accounting.memory_bytes + size > room.memory else None
 
     def _room_for(self, account: bytes) -> _Room:
         strangers = self._limits.strangers_disk if account[:1] == HOST else math.inf

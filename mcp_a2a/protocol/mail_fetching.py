@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterator, Sequence
 from itertools import count
 
-from mcp_a2a.protocol.mail_accounting import Books
+from mcp_a2a.protocol.mail_accounting import MailAccounting
 from mcp_a2a.protocol.mail_deposits import AGAIN_SECONDS, FULL_SECONDS
 from mcp_a2a.protocol.mail_message import Message
 from mcp_a2a.protocol.mail_orders import Load
@@ -21,9 +21,9 @@ from mcp_a2a.protocol.relay_limits import HOST, WINDOW_BYTES, WINDOW_FRAMES, Rel
 class Fetching:
     """Orders what mailboxes have on disk, and knows when their pauses are over."""
 
-    def __init__(self, limits: RelayLimits, books: Books) -> None:
+    def __init__(self, limits: RelayLimits, accounting: MailAccounting) -> None:
         self._limits = limits
-        self._books = books
+        self._books = accounting
         self._tokens = count(1)
         self._pauses: list[tuple[float, bytes]] = []
         self._hungry: set[bytes] = set()

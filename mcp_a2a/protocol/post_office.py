@@ -17,7 +17,7 @@ from collections.abc import Iterable, Sequence
 
 from mcp_a2a.protocol.control import Refused
 from mcp_a2a.protocol.frames import encode
-from mcp_a2a.protocol.mail_accounting import Books
+from mcp_a2a.protocol.mail_accounting import MailAccounting
 from mcp_a2a.protocol.mail_deposits import DUPLICATE, FULL_SECONDS, Deposits, IsFamiliar
 from mcp_a2a.protocol.mail_fetching import Fetching
 from mcp_a2a.protocol.mail_message import Message, Place
@@ -42,21 +42,21 @@ class PostOffice:
     def __init__(
         self, limits: RelayLimits, roster: Roster, backlog: Iterable[Backlog], first: int, is_familiar: IsFamiliar
     ) -> None:
-        self.books = Books()
+        self.accounting = MailAccounting()
         self._roster = roster
         self._mailboxes = Mailboxes(roster)
-        self.deposits = Deposits(limits, roster, self._mailboxes, self.books, first, is_familiar)
-        self._fetching = Fetching(limits, self.books)
+        self.deposits = Deposits(limits, roster, self._mailboxes, self.accounting, first, is_familiar)
+        self._fetching = Fetching(limits, self.accounting)
         for part in backlog:
             roster.register(part.recipient)
-            account = self.books.restored(part.depositor, part.account, part.count, part.size)
+            account = self.accounting.restored(part.depositor, part.account, part.count, part.size)
             self._mailboxes.open(part.recipient).count_in(part.depositor, account, part.count, part.size)
 
     # --- what the shell takes ---------------------------------------------------------------------
 
     def orders(self) -> list[Order]:
         """What the disk has to do, in order, once."""
-        orders, self.books.orders = self.books.orders, []
+        orders, self.accounting.orders = self.accounting.orders, []
         return orders
 
     def next_timeout(self) -> float:
@@ -93,7 +93,7 @@ class PostOffice:
     @property
     def unwritten(self) -> int:
         """How many are neither answered nor on disk."""
-        return len(self.books.unwritten)
+        return len(self.accounting.unwritten)
 
     # --- connections ------------------------------------------------------------------------------
 
@@ -126,7 +126,7 @@ class PostOffice:
         for message in list(mailbox.messages.values()):
             self._settle(mailbox, message)
         for depositor, (count, size) in mailbox.shares.items():
-            self.books.forgotten(depositor, count, size)  # what is beyond is deleted by the caller
+            self.accounting.forgotten(depositor, count, size)  # what is beyond is deleted by the caller
 
     def holds_mail(self, key: bytes) -> bool:
         """True if anything waits for this key."""
@@ -135,7 +135,7 @@ class PostOffice:
 
     def is_concerned(self, key: bytes) -> bool:
         """True if mail for this key, or of it, is here."""
-        return self.holds_mail(key) or key in self.books.accounts
+        return self.holds_mail(key) or key in self.accounting.accounts
 
     # --- answering --------------------------------------------------------------------------------
 
@@ -149,11 +149,11 @@ class PostOffice:
             message = mailbox.messages.get(envelope_id)
             if message is not None:
                 self._settle(mailbox, message)
-                self.books.tally.answered += 1
+                self.accounting.tally.answered += 1
                 told.setdefault(message.depositor, []).append(envelope_id)
         for depositor, theirs in told.items():
             if not self._roster.tell(depositor, frame):
-                self.books.orders.append(Keep(depositor, tuple(theirs), frame))
+                self.accounting.orders.append(Keep(depositor, tuple(theirs), frame))
         self._pump(wire.key, mailbox)
         return bool(told)
 
@@ -206,9 +206,9 @@ class PostOffice:
 
     def put_done(self, message: Message, *, existed: bool = False) -> None:
         """The commit is done. `existed`: the same was on disk already, so this one is not there twice."""
-        self.books.written(message)
+        self.accounting.written(message)
         message.place = Place.DISK
-        self.books.tally.stored += 1
+        self.accounting.tally.stored += 1
         if message.is_settled:
             return
         self.deposits.stored(message)
@@ -217,7 +217,7 @@ class PostOffice:
             self._settle(mailbox, message)
         elif not message.is_queued:
             mailbox.forget(message)
-            self.books.unloaded(message)
+            self.accounting.unloaded(message)
         else:
             self._fetching.let_go(mailbox, message)
         self._pump(message.recipient, mailbox)
@@ -227,19 +227,19 @@ class PostOffice:
 
         `DUPLICATE` where another message with its id is there.
         """
-        self.books.written(message)
+        self.accounting.written(message)
         message.place = Place.MEMORY
         if message.is_settled:
             return
         mailbox = self._mailboxes[message.recipient]
         self._settle(mailbox, message)
-        self.books.tally.refused += 1
+        self.accounting.tally.refused += 1
         self.deposits.not_stored(message, code)
         self._pump(message.recipient, mailbox)
 
     def dropped(self, numbers: Iterable[int]) -> None:
         """These are gone from the disk."""
-        self.books.dropped(numbers)
+        self.accounting.dropped(numbers)
 
     def loaded(self, order: Load, rows: Sequence[Message], *, is_all: bool) -> None:
         """What the disk had. Rows that are being deleted are not there any more."""
@@ -251,18 +251,18 @@ class PostOffice:
         mailbox.loading = None
         if order.after == mailbox.cursor:
             last = rows[-1].number if rows else order.after
-            written = [row for row in rows if not self.books.is_dropping(row.number)]
+            written = [row for row in rows if not self.accounting.is_dropping(row.number)]
             self._supersede(mailbox, written)
             new = mailbox.load(written, math.inf if is_all else last)
             mailbox.cursor = max(mailbox.cursor, last)
-            self.books.loaded(new)
+            self.accounting.loaded(new)
         mailbox.offer()
         if rows or order.after != mailbox.cursor:
             self._pump(order.recipient, mailbox)
 
     def expired(self, number: int, recipient: bytes, envelope_id: bytes, depositor: bytes, size: int) -> None:
         """A message on disk is past its time."""
-        if self.books.is_dropping(number):
+        if self.accounting.is_dropping(number):
             return
         mailbox = self._mailboxes.get(recipient)
         if mailbox is None:
@@ -271,18 +271,18 @@ class PostOffice:
         if message is not None and message.number == number:
             self._settle(mailbox, message)
         else:
-            mailbox.count_out(depositor, self.books.drop(number, depositor, size), 1, size)
+            mailbox.count_out(depositor, self.accounting.drop(number, depositor, size), 1, size)
         self._pump(recipient, mailbox)
 
     def leave(self) -> None:
         """The relay stops: write everything that is not written."""
-        for message in self.books.unwritten:
-            self.books.put(message)
+        for message in self.accounting.unwritten:
+            self.accounting.put(message)
 
     # --- inside -----------------------------------------------------------------------------------
 
     def _settle(self, mailbox: Mailbox, message: Message) -> None:
-        mailbox.settle(message, self.books.settled(message))
+        mailbox.settle(message, self.accounting.settled(message))
 
     def _supersede(self, mailbox: Mailbox, rows: Sequence[Message]) -> None:
         """What is being written though its id is on disk: the same was brought again and is stored, or another one."""
@@ -299,8 +299,8 @@ class PostOffice:
         """Move the mail of a recipient that has left out of memory."""
         for message in mailbox.unload():
             if message.place is Place.DISK:
-                self.books.unloaded(message)
-            self.books.put(message)
+                self.accounting.unloaded(message)
+            self.accounting.put(message)
         self._mailboxes.close_empty(key, mailbox)
 
     def _pump(self, key: bytes, mailbox: Mailbox) -> None:

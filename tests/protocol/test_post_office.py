@@ -370,7 +370,7 @@ def test_what_a_recipient_puts_off_again_and_again_leaves_its_window_to_others()
         world.pass_time(0.02)
         world.commit()
     assert seen == set(unwanted)
-    assert world.office.books.memory_bytes <= mailbox.MAX_PAUSED * len(BODY + bytes(HEADER_SIZE))
+    assert world.office.accounting.memory_bytes <= mailbox.MAX_PAUSED * len(BODY + bytes(HEADER_SIZE))
 
     wanted = world.deposit(alice, B, 1000)
     assert bob.mail() == [wanted]
@@ -387,7 +387,7 @@ def test_what_a_recipient_puts_off_again_and_again_leaves_its_window_to_others()
         world.commit()
     assert sorted(again) == sorted(unwanted)
     assert world.office.messages == (0, 0)
-    assert world.office.books.memory_bytes == 0
+    assert world.office.accounting.memory_bytes == 0
     assert not world.disk.rows
 
 
@@ -504,7 +504,7 @@ def test_the_news_of_another_key_waits_for_who_has_sent_to_the_old_one() -> None
 def test_what_the_disk_has_no_room_for_goes_only_to_who_is_there() -> None:
     world = World()
     alice, bob = world.enter(A), world.enter(B)
-    world.office.books.room_until = world.office.books.disk_bytes
+    world.office.accounting.room_until = world.office.accounting.disk_bytes
     away = world.deposit(alice, C, 1)
     assert ids_of(alice.heard(), Refused) == [away]
     here = world.deposit(alice, B, 2)
@@ -663,7 +663,7 @@ def test_unknown_keys_and_expired_envelopes_are_refused_and_leave_nothing() -> N
     world.deposit(alice, B, 2, expires=ended)
     refused = [frame.code for frame in alice.heard() if isinstance(frame, Refused)]
     assert refused == ["no_mailbox", stale_code(ended - WALL)]
-    assert (world.office.mailboxes, world.office.unwritten, world.office.books.disk_bytes) == (0, 0, 0)
+    assert (world.office.mailboxes, world.office.unwritten, world.office.accounting.disk_bytes) == (0, 0, 0)
 
 
 def test_a_message_lives_no_longer_than_the_relay_keeps_any() -> None:
@@ -740,7 +740,7 @@ def test_a_revoked_key_loses_its_mail() -> None:
         world.deposit(alice, B, number)
     world.commit()
     world.office.unregister(B)
-    assert world.office.books.disk_bytes == 0
+    assert world.office.accounting.disk_bytes == 0
     world.deposit(alice, B, 9)
     assert [frame.code for frame in alice.heard() if isinstance(frame, Refused)] == ["no_mailbox"]
 
@@ -847,7 +847,7 @@ class Shares(RuleBasedStateMachine):
     def restart(self) -> None:
         self.world.commit()
         self.bobs.clear()
-        self.world.disk.accounts = {key: self.world.office.books.accounts.of(key) for key in self.HOSTS}
+        self.world.disk.accounts = {key: self.world.office.accounting.accounts.of(key) for key in self.HOSTS}
         kept = dict(self.world.disk.accounts)
         self.world.start()
         self.enter_all()
@@ -856,8 +856,8 @@ class Shares(RuleBasedStateMachine):
     @invariant()
     def all_is_charged_once_and_nobody_has_more_than_its_share(self) -> None:
         office = self.world.office
-        charged = office.books.accounts._bytes
-        assert sum(charged.values()) == office.books.disk_bytes
+        charged = office.accounting.accounts._bytes
+        assert sum(charged.values()) == office.accounting.disk_bytes
         mailbox = office._mailboxes.get(B)
         if mailbox is None:
             assert not charged
@@ -1010,8 +1010,8 @@ class Post(RuleBasedStateMachine):
         if hasattr(self, "world"):
             office = self.world.office
             assert office.messages[0] >= 0
-            assert office.books.memory_bytes >= 0
-            assert office.books.disk_bytes >= 0
+            assert office.accounting.memory_bytes >= 0
+            assert office.accounting.disk_bytes >= 0
 
     def teardown(self) -> None:
         """In the end everybody comes, the disk works, and everybody answers: then nothing is left."""
@@ -1037,8 +1037,8 @@ class Post(RuleBasedStateMachine):
         world.commit()
         assert world.disk.rows == {}
         assert world.office.messages == (0, 0)
-        assert world.office.books.memory_bytes == 0
-        assert world.office.books.disk_bytes == 0
+        assert world.office.accounting.memory_bytes == 0
+        assert world.office.accounting.disk_bytes == 0
         assert world.office.unwritten == 0
 
 

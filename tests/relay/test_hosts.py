@@ -351,7 +351,7 @@ async def test_recipients_of_many_hosts_that_answer_nothing_leave_memory_for_adm
     async with open_relay(**FAST, max_memory_mib=8) as (relay, door):
         relay.listener.admit(SHOP.id)
         one, other = await door.enter(networks=[SHOP], headers=GOOD), await door.enter(networks=[SHOP], headers=GOOD)
-        books, codes = relay.listener.desk.office.books, []
+        accounting, codes = relay.listener.desk.office.accounting, []
         for number in range(12):
             deaf, guest = await door.enter(headers=host(100 + number)), await door.enter(headers=host(number))
             sealed = envelope(deaf.peer, body=LARGEST)
@@ -360,7 +360,7 @@ async def test_recipients_of_many_hosts_that_answer_nothing_leave_memory_for_adm
         assert codes == ["stored"] * (len(codes) - codes.count("rate_limited")) + ["rate_limited"] * (
             codes.count("rate_limited")
         )
-        assert books.memory_bytes <= 4 * MIB
+        assert accounting.memory_bytes <= 4 * MIB
         sealed = envelope(other.peer, body=LARGEST)
         await one.send(sealed)
         await other.take()

@@ -117,10 +117,10 @@ class RelayListener(web.Server):
             listings=totals.listings,
             networks=totals.networks,
             invitations=totals.invitations,
-            deposited=office.books.tally.deposited,
-            delivered=office.books.tally.answered,
-            stored=office.books.tally.stored,
-            refused=office.books.tally.refused,
+            deposited=office.accounting.tally.deposited,
+            delivered=office.accounting.tally.answered,
+            stored=office.accounting.tally.stored,
+            refused=office.accounting.tally.refused,
         )
 
     def admit(self, member: PeerId) -> None:

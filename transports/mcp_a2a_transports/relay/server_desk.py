@@ -457,8 +457,8 @@ class RelayDesk(Desk):
     def _measured(self, outcome: RelayTotals | Exception) -> None:
         if isinstance(outcome, RelayTotals):
             self._totals = outcome
-            self.office.books.other_bytes = outcome.size
-            self.office.books.room_until = self.office.books.disk_bytes + outcome.spare
+            self.office.accounting.other_bytes = outcome.size
+            self.office.accounting.room_until = self.office.accounting.disk_bytes + outcome.spare
             self.directory.stranger_bytes = outcome.stranger_size
 
     def forget_unused(self) -> None:
