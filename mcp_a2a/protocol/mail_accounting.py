@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable
 
 from mcp_a2a.protocol.mail_message import Message, Place
-from mcp_a2a.protocol.mail_orders import Drop, Order, Put, Tally
+from mcp_a2a.protocol.mail_orders import Drop, MailTotals, Order, Put
 from mcp_a2a.protocol.relay_limits import HOST, ROW_BYTES
 
 _MEMORY = Place.MEMORY  # asked for every message, and an enumeration is slow to look up
@@ -77,7 +77,7 @@ class MailAccounting:
         self.room_until = math.inf
         """Up to how many bytes of messages the disk has room, as far as it was asked."""
         self.accounts = Accounts()
-        self.tally = Tally()
+        self.totals = MailTotals()
         self.orders: list[Order] = []
         self._unwritten: dict[tuple[bytes, bytes], Message] = {}  # in memory or being written
         self._dropping: set[int] = set()

@@ -136,7 +136,7 @@ class Deposits:
         return room
 
     def _accept(self, message: Message, account: bytes, mailbox: Mailbox | None, now: float) -> None:
-        self._books.tally.deposited += 1
+        self._books.totals.deposited += 1
         account = self._books.accepted(message, account)
         if mailbox is None:
             mailbox = self._mailboxes.open(message.recipient)
@@ -154,7 +154,7 @@ class Deposits:
 
     def refuse(self, wire: Wire, envelope_id: bytes, code: str, retry_after: float | None = None) -> None:
         """Say why an envelope was not taken. Unsigned, so it only means "not now"."""
-        self._books.tally.refused += 1
+        self._books.totals.refused += 1
         wire.send(
             encode(_refusal(envelope_id, code) if retry_after is None else Refused(envelope_id, code, retry_after))
         )

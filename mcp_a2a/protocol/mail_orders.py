@@ -1,4 +1,4 @@
-"""What a relay's law of mail asks of the disk. To be carried out in the order in which it was asked."""
+"""The orders of a relay's mail to its disk, to be carried out in the order in which they were given."""
 
 from __future__ import annotations
 
@@ -58,8 +58,8 @@ class Backlog:
 
 
 @dataclass(slots=True)
-class Tally:
-    """What happened since the start."""
+class MailTotals:
+    """Counts of messages since the relay started."""
 
     deposited: int = 0
     answered: int = 0

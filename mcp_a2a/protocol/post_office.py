@@ -149,7 +149,7 @@ class PostOffice:
             message = mailbox.messages.get(envelope_id)
             if message is not None:
                 self._settle(mailbox, message)
-                self.accounting.tally.answered += 1
+                self.accounting.totals.answered += 1
                 told.setdefault(message.depositor, []).append(envelope_id)
         for depositor, theirs in told.items():
             if not self._roster.tell(depositor, frame):
@@ -208,7 +208,7 @@ class PostOffice:
         """The commit is done. `existed`: the same was on disk already, so this one is not there twice."""
         self.accounting.written(message)
         message.place = Place.DISK
-        self.accounting.tally.stored += 1
+        self.accounting.totals.stored += 1
         if message.is_settled:
             return
         self.deposits.stored(message)
@@ -233,7 +233,7 @@ class PostOffice:
             return
         mailbox = self._mailboxes[message.recipient]
         self._settle(mailbox, message)
-        self.accounting.tally.refused += 1
+        self.accounting.totals.refused += 1
         self.deposits.not_stored(message, code)
         self._pump(message.recipient, mailbox)
 

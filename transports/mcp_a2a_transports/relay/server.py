@@ -117,10 +117,10 @@ class RelayListener(web.Server):
             listings=totals.listings,
             networks=totals.networks,
             invitations=totals.invitations,
-            deposited=office.accounting.tally.deposited,
-            delivered=office.accounting.tally.answered,
-            stored=office.accounting.tally.stored,
-            refused=office.accounting.tally.refused,
+            deposited=office.accounting.totals.deposited,
+            delivered=office.accounting.totals.answered,
+            stored=office.accounting.totals.stored,
+            refused=office.accounting.totals.refused,
         )
 
     def admit(self, member: PeerId) -> None:
