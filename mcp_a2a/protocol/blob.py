@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -149,7 +149,10 @@ def refs_untrusted(payload: Payload) -> tuple[BlobRef, ...]:
     Raises:
         RemoteProtocolError: too many, or one of them is named wrongly.
     """
-    refs = {ref.id: ref for part in _parts(payload) if (ref := BlobRef.of_untrusted(part)) is not None}
+    refs: dict[str, BlobRef] = {}
+    for part in _parts(payload):
+        if part.url is not None and (ref := BlobRef.of_untrusted(part)) is not None:
+            refs[ref.id] = ref
     if len(refs) > MAX_FILES:
         raise RemoteProtocolError(f"More than {MAX_FILES} files in one message.")
     return tuple(refs.values())
@@ -160,16 +163,17 @@ def files_named(payload: Payload) -> int:
     return sum(map(is_blob, _parts(payload)))
 
 
-def _parts(payload: Payload) -> Iterator[Part]:
+def _parts(payload: Payload) -> Sequence[Part]:
     match payload.body:
         case TaskBody(message=message) | MessageBody(message=message):
-            yield from message.parts
-        case UpdateBody() as body:
-            for artifact in (*body.artifacts, *(chunk.artifact for chunk in body.chunks)):
-                yield from artifact.parts
-            yield from body.status.message.parts if body.status.message else ()
+            return message.parts
+        case UpdateBody(status=status) as body:
+            parts = [part for artifact in body.artifacts for part in artifact.parts]
+            if body.chunks:
+                parts += [part for chunk in body.chunks for part in chunk.artifact.parts]
+            return [*parts, *status.message.parts] if status.message else parts
         case _:
-            return
+            return ()
 
 
 # --- pieces ---------------------------------------------------------------------------------------

@@ -79,7 +79,7 @@ def read_json(
         if not _is_simple(data, max_depth) and _NESTS.match(text):
             check_members(data)
             _check_depth(text, max_depth)
-        value: JsonValue = (_INFINITE if infinite else _FINITE).decode(text)
+        value: JsonValue = (_INFINITE if infinite else _FINITE if len(text) > MAX_DIGITS else _SHORT).decode(text)
         if _SURROGATE_ESCAPE.search(text):
             if mend:
                 return made_unicode(value)
@@ -247,7 +247,7 @@ def _no_constant(name: str) -> JsonValue:
     raise ValueError(f"{name} is not JSON")
 
 
-_FINITE, _INFINITE = (
-    json.JSONDecoder(object_pairs_hook=_object, parse_float=read, parse_int=_integer, parse_constant=_no_constant)
-    for read in (_float, float)
+_FINITE, _INFINITE, _SHORT = (
+    json.JSONDecoder(object_pairs_hook=_object, parse_float=read, parse_int=whole, parse_constant=_no_constant)
+    for read, whole in ((_float, _integer), (float, _integer), (_float, int))  # a short text has no integer too long
 )

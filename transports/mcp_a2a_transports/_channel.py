@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
-from typing import Protocol
+from collections.abc import Awaitable, Coroutine, Generator
+from types import coroutine
+from typing import Protocol, TypeVar
+
+T = TypeVar("T")
 
 
 class Channel(Protocol):
@@ -47,3 +50,19 @@ class Channel(Protocol):
     async def aclose(self) -> None:
         """Close, politely if there is time; nothing is left open when this is cancelled."""
         ...
+
+
+@coroutine
+def finished(begun: Coroutine[object, object, T], awaited: object) -> Generator[object, object, T]:
+    """Go on with a coroutine that was begun with `send(None)`, from what it awaits; returns what it returns."""
+    try:
+        while True:
+            try:
+                outcome = yield awaited
+            except BaseException as error:  # noqa: BLE001  also a cancellation is for the coroutine
+                awaited = begun.throw(error)
+            else:
+                awaited = begun.send(outcome)
+    except StopIteration as end:
+        value: T = end.value
+        return value

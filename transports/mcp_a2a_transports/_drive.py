@@ -8,7 +8,6 @@ wire order, from the reading task. Whatever goes wrong with a link ends that lin
 
 from __future__ import annotations
 
-import itertools
 import logging
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import suppress
@@ -36,7 +35,7 @@ from mcp_a2a.protocol.link_events import (
     PeerLeft,
     RelayHeard,
 )
-from mcp_a2a_transports._channel import Channel
+from mcp_a2a_transports._channel import Channel, finished
 
 logger = logging.getLogger(__name__)
 
@@ -112,12 +111,16 @@ class DrivenLink(Link):
     @property
     @override
     def peer(self) -> PeerId:
-        return self._established.peer
+        if self._opened is None:
+            raise _no_peer()
+        return self._opened.peer
 
     @property
     @override
     def bundle(self) -> KeyBundle:
-        return self._bundle or self._established.bundle
+        if self._bundle is None:
+            raise _no_peer()
+        return self._bundle
 
     @property
     @override
@@ -212,17 +215,24 @@ class DrivenLink(Link):
     # --- the three tasks --------------------------------------------------------------------------
 
     async def _read(self) -> None:
-        turns = itertools.cycle(range(SLICE))
+        in_a_row = 0
         while not self._session.is_closed:
-            if next(turns) == 0:
+            if in_a_row == SLICE:
                 # What is there already is received without waiting; the other tasks must get their turn as well.
                 await checkpoint()
+                in_a_row = 0
             if not self._session.wants_frames:
                 await self._resume.wait()
                 self._resume = anyio.Event()
                 continue
             try:
-                frame = await self._channel.receive()
+                receiving, in_a_row = self._channel.receive(), in_a_row + 1
+                try:
+                    awaited = receiving.send(None)
+                except StopIteration as received:
+                    frame: str | bytes = received.value
+                else:
+                    frame, in_a_row = await finished(receiving, awaited), 1
                 self._session.receive_frame_untrusted(frame, self._now())
             except RemoteProtocolError as error:
                 self._session.close(ByeCode.PROTOCOL, self._now(), f"it broke the protocol: {error}")
@@ -336,15 +346,13 @@ class DrivenLink(Link):
         if not self._house.admit(self, event.peer):
             self._session.close(ByeCode.BUSY, self._now(), "there are too many links already")
             return
-        self._opened = event
+        self._opened, self._bundle = event, event.bundle
         self._settled.set()
         self._house.handler.link_opened(self)
 
-    @property
-    def _established(self) -> Opened:
-        if self._opened is None:
-            raise LocalProtocolError("This link has no peer before its handshake is complete.")
-        return self._opened
+
+def _no_peer() -> LocalProtocolError:
+    return LocalProtocolError("This link has no peer before its handshake is complete.")
 
 
 async def _failed(error: Exception) -> None:

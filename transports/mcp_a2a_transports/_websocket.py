@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Coroutine, Generator
-from types import coroutine
+from collections.abc import Awaitable, Coroutine
 from typing import Protocol
 
 import anyio
@@ -13,7 +12,7 @@ from typing_extensions import override
 
 from mcp_a2a.errors.protocol import RemoteProtocolError
 from mcp_a2a.protocol.control import MAX_FRAME
-from mcp_a2a_transports._channel import Channel
+from mcp_a2a_transports._channel import Channel, finished
 from mcp_a2a_transports.surroundings import text_of_end
 
 # Work-around (aiohttp), look again 2027-06: not reported
@@ -69,7 +68,7 @@ class WebSocketChannel(Channel):
             return None
         except (OSError, ClientError) as error:
             raise anyio.BrokenResourceError from error
-        return _finished(sending, awaited)
+        return _written(sending, awaited)
 
     @override
     async def aclose(self) -> None:
@@ -80,19 +79,9 @@ class WebSocketChannel(Channel):
             self._connection.abort()
 
 
-@coroutine
-def _finished(sending: Coroutine[object, object, None], awaited: object) -> Generator[object, object, None]:
-    """Go on with a coroutine that was begun outside of a task, from what it awaits."""
+async def _written(sending: Coroutine[object, object, None], awaited: object) -> None:
     try:
-        while True:
-            try:
-                outcome = yield awaited
-            except BaseException as error:  # noqa: BLE001  also a cancellation is for the coroutine
-                awaited = sending.throw(error)
-            else:
-                awaited = sending.send(outcome)
-    except StopIteration:
-        return
+        await finished(sending, awaited)
     except (OSError, ClientError) as error:
         raise anyio.BrokenResourceError from error
 

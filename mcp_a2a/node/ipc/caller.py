@@ -84,7 +84,8 @@ class Caller:
 
     def passed_on(self, request: PassedOn) -> PassedOn:
         """The request with the hop of the task that the caller works on."""
-        return request.model_copy(update={"hop": max(request.hop, min(self.hop, MAX_HOP))})
+        hop = min(self.hop, MAX_HOP)
+        return request if hop <= request.hop else request.model_copy(update={"hop": hop})
 
     def with_files(self, request: _WithFiles) -> _WithFiles:
         """The request with its files as the caller names them, from the folders that it was told of."""

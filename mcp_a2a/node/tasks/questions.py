@@ -96,12 +96,16 @@ class Tasks:
         Raises:
             HopLimitError, TaskNotFoundError
         """
-        hop, holder, now = request.hop, request.holder, self.context.clock()
+        hop, holder = request.hop, request.holder
         if holder is not None:
+            now = self.context.clock()
             hop = max(hop, self.context.database.read(lambda connection: highest_hop(connection, holder, now)))
         if hop >= MAX_HOP:
             raise HopLimitError(MAX_HOP)
-        return request.model_copy(update={"hop": hop, "context_id": self._context_of(request.context_id)})
+        context_id = self._context_of(request.context_id)
+        if hop == request.hop and context_id == request.context_id:
+            return request
+        return request.model_copy(update={"hop": hop, "context_id": context_id})
 
     def _context_of(self, asked: str | None) -> str | None:
         """The conversation that is meant by its id, or by the id of a task in it.

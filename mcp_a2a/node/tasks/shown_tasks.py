@@ -12,6 +12,7 @@ from mcp_a2a.node.files.files import Files, shown
 from mcp_a2a.node.peers.directory import Directory, Peer
 from mcp_a2a.node.runtime.context import Context
 from mcp_a2a.node.tasks.task_views import Cargo, Way, task_view
+from mcp_a2a.ports import Link
 from mcp_a2a.protocol.did import PeerId
 from mcp_a2a.protocol.model import Delivery
 from mcp_a2a.protocol.task.task import Task
@@ -35,10 +36,11 @@ class ShownTasks:
         name, way = record.peer_name, Way("http", self.web_courier.tried(record.id))
         if record.counterpart == "sealed":
             peer = self.directory.known(PeerId.parse_untrusted(record.peer))
+            link = peer.link if peer else None
             name = peer.name if peer else name
             way = Way(
-                peer.link.route if peer and peer.link else None,
-                self._tried(record, peer) if record.sent else (),
+                link.route if link else None,
+                self._tried(record, peer, link) if record.sent else (),
                 self.outbox.refusal(record.id) if record.delivery == Delivery.QUEUED else None,
             )
         now, name = self.context.clock(), self.agents.called(record.peer, name)
@@ -46,8 +48,8 @@ class ShownTasks:
             record, name=name, way=way, cargo=cargo, now=now, text_offset=text_offset, text_limit=text_limit
         )
 
-    def _tried(self, record: Task, peer: Peer | None) -> tuple[str, ...]:
+    def _tried(self, record: Task, peer: Peer | None, link: Link | None) -> tuple[str, ...]:
         """What stands in the way of a task that is not delivered; or why it goes through a relay."""
         if record.delivery == Delivery.QUEUED:
             return self.outbox.tried(PeerId.parse_untrusted(record.peer))
-        return peer.tried if peer and peer.link and peer.link.is_relayed else ()
+        return peer.tried if peer and link and link.is_relayed else ()

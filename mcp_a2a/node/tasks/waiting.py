@@ -6,7 +6,7 @@ import anyio
 
 from mcp_a2a.api.tasks import Until
 from mcp_a2a.node.delivery.outbox import Outbox
-from mcp_a2a.node.runtime.context import Context, delivery_of, wait_until
+from mcp_a2a.node.runtime.context import Context, delivery_of, ticks_of_loop
 from mcp_a2a.protocol.model import Delivery
 from mcp_a2a.protocol.state import at_rest
 from mcp_a2a.protocol.task.task import Task
@@ -19,6 +19,7 @@ class Waiting:
     def __init__(self, context: Context, outbox: Outbox) -> None:
         self._context = context
         self._outbox = outbox
+        self._ticks = ticks_of_loop()
 
     async def wait(self, task: Task, until: Until, seconds: float) -> Task:
         """The task when it has come so far, or as it is after so many seconds.
@@ -30,15 +31,17 @@ class Waiting:
         """
         # A reader of the work is not woken for each step of the message.
         key = delivery_of(task.id) if until == "taken" else task.id
-        deadline = anyio.current_time() + seconds
-        while not self._is_met(task, until):
-            changed = self._context.task_changes.event(key)
-            if not await wait_until(changed, deadline - anyio.current_time()):
-                return self._latest(task.id)
-            task = changed.record or self._latest(task.id)
-            if not task.done:
-                task = self._latest(task.id)  # the next change may have come before this one was seen
-        return task
+        if self._is_met(task, until):
+            return task
+        with anyio.CancelScope(deadline=self._ticks() + seconds):
+            while not self._is_met(task, until):
+                changed = self._context.task_changes.event(key)
+                await changed.wait()
+                task = changed.record or self._latest(task.id)
+                if not task.done:
+                    task = self._latest(task.id)  # the next change may have come before this one was seen
+            return task
+        return self._latest(task.id)
 
     def _is_met(self, task: Task, until: Until) -> bool:
         match until:
