@@ -30,7 +30,7 @@ from mcp_a2a.node.api import LocalApi
 from mcp_a2a.node.ipc.control import control_server
 from mcp_a2a.node.ipc.stand_in import StandIn
 from mcp_a2a.node.node import Node
-from mcp_a2a.node.peers.introduction import keep_card, kept_card
+from mcp_a2a.node.peers.own_advert import keep_card, kept_card
 from mcp_a2a.node.running import run_node
 from mcp_a2a.node.runtime.parts import NodeParts
 from mcp_a2a.ports import AddressLookup, NodeApi

@@ -13,8 +13,8 @@ from mcp_a2a.node.housekeeping import Housekeeping
 from mcp_a2a.node.moves import Moves
 from mcp_a2a.node.networks.listings import Listings
 from mcp_a2a.node.peers.directory import Directory
-from mcp_a2a.node.peers.introduction import Introduction
 from mcp_a2a.node.peers.lookups import Lookups
+from mcp_a2a.node.peers.own_advert import Introduction
 from mcp_a2a.node.runtime.context import Context
 from mcp_a2a.protocol.did import PeerId
 from mcp_a2a.store.leases import shift_leases

@@ -15,7 +15,7 @@ from mcp_a2a.node.files.files import Files
 from mcp_a2a.node.networks.networks import Networks
 from mcp_a2a.node.networks.publishing import Publishing
 from mcp_a2a.node.peers.directory import Directory
-from mcp_a2a.node.peers.introduction import Introduction
+from mcp_a2a.node.peers.own_advert import Introduction
 from mcp_a2a.node.runtime.clocks import Clocks
 from mcp_a2a.node.runtime.context import Context
 from mcp_a2a.node.tasks.contact_requests import HELD_SECONDS

@@ -10,8 +10,8 @@ import anyio
 from mcp_a2a.node.networks.networks import Networks
 from mcp_a2a.node.networks.publishing import Publishing
 from mcp_a2a.node.peers.directory import Directory, Peer
-from mcp_a2a.node.peers.introduction import Introduction
 from mcp_a2a.node.peers.lookups import Lookups
+from mcp_a2a.node.peers.own_advert import Introduction
 from mcp_a2a.protocol.advert import MAX_ADDRESSES
 from mcp_a2a.protocol.paths import DirectAddr, TransportAddr
 

@@ -29,8 +29,8 @@ from mcp_a2a.node.peers.consent import ConsentBook
 from mcp_a2a.node.peers.dialer import Dialer
 from mcp_a2a.node.peers.directory import Directory, Peer
 from mcp_a2a.node.peers.duplicate_keys import DuplicateKeys
-from mcp_a2a.node.peers.introduction import Introduction
 from mcp_a2a.node.peers.lookups import Lookups
+from mcp_a2a.node.peers.own_advert import Introduction
 from mcp_a2a.node.peers.trust import TrustBook
 from mcp_a2a.node.peers.ways import Ways
 from mcp_a2a.node.peers.web_book import WebBook

@@ -19,8 +19,8 @@ from mcp_a2a.node.networks.networks import Networks
 from mcp_a2a.node.networks.publishing import Publishing
 from mcp_a2a.node.peers.directory import Directory
 from mcp_a2a.node.peers.duplicate_keys import DuplicateKeys
-from mcp_a2a.node.peers.introduction import Introduction, keep_card
 from mcp_a2a.node.peers.lookups import Lookups
+from mcp_a2a.node.peers.own_advert import Introduction, keep_card
 from mcp_a2a.node.peers.peer_views import skill_views
 from mcp_a2a.node.runtime.context import Context
 from mcp_a2a.node.runtime.handlers import answers

@@ -14,8 +14,8 @@ from mcp_a2a.node.delivery.settlement import REFUSALS, RELAY_REFUSALS
 from mcp_a2a.node.networks.networks import Networks
 from mcp_a2a.node.peers.dialer import Dialer
 from mcp_a2a.node.peers.directory import Peer
-from mcp_a2a.node.peers.introduction import Introduction
 from mcp_a2a.node.peers.lookups import Lookups
+from mcp_a2a.node.peers.own_advert import Introduction
 from mcp_a2a.node.peers.peer_views import reached_at
 from mcp_a2a.node.runtime.context import wait_until
 from mcp_a2a.node.runtime.handlers import answers

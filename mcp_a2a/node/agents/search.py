@@ -12,7 +12,7 @@ from mcp_a2a.node.agents.agent_views import AgentViews
 from mcp_a2a.node.agents.patience import Patience
 from mcp_a2a.node.networks.networks import Networks
 from mcp_a2a.node.peers.directory import Directory, Peer
-from mcp_a2a.node.peers.introduction import Introduction
+from mcp_a2a.node.peers.own_advert import Introduction
 from mcp_a2a.node.peers.trust import TrustBook
 from mcp_a2a.node.peers.ways import Ways
 from mcp_a2a.node.peers.web_book import WebBook

@@ -18,7 +18,7 @@ from mcp_a2a.node.networks.publishing import Publishing
 from mcp_a2a.node.networks.ticket_places import checked_places
 from mcp_a2a.node.peers.dialer import Dialer
 from mcp_a2a.node.peers.directory import Directory
-from mcp_a2a.node.peers.introduction import Introduction
+from mcp_a2a.node.peers.own_advert import Introduction
 from mcp_a2a.node.peers.trust import TrustBook
 from mcp_a2a.node.runtime.context import Context
 from mcp_a2a.node.runtime.handlers import answers

@@ -15,7 +15,7 @@ from mcp_a2a.node.networks.network_views import network_view
 from mcp_a2a.node.networks.networks import Joined, Networks
 from mcp_a2a.node.networks.publishing import Publishing
 from mcp_a2a.node.peers.directory import Directory
-from mcp_a2a.node.peers.introduction import Introduction
+from mcp_a2a.node.peers.own_advert import Introduction
 from mcp_a2a.node.runtime.context import Context
 from mcp_a2a.node.runtime.handlers import answers
 from mcp_a2a.protocol.listing import Listing

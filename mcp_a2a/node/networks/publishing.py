@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from mcp_a2a.errors import McpA2AError
 from mcp_a2a.errors.networks import RelayError
 from mcp_a2a.node.networks.networks import Joined, Networks
-from mcp_a2a.node.peers.introduction import Introduction
+from mcp_a2a.node.peers.own_advert import Introduction
 from mcp_a2a.node.runtime.context import Context
 from mcp_a2a.protocol.crypto import AEAD_NONCE_SIZE
 from mcp_a2a.protocol.did import PeerId

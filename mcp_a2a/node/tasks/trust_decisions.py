@@ -18,7 +18,7 @@ from mcp_a2a.node.agents.agent_views import AgentViews
 from mcp_a2a.node.delivery.outbox import Outbox
 from mcp_a2a.node.delivery.web_courier import WebCourier
 from mcp_a2a.node.peers.directory import Directory, Peer
-from mcp_a2a.node.peers.introduction import Introduction
+from mcp_a2a.node.peers.own_advert import Introduction
 from mcp_a2a.node.peers.web_book import WebBook
 from mcp_a2a.node.peers.web_peer import WebPeer
 from mcp_a2a.node.runtime.context import Context
