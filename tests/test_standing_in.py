@@ -25,11 +25,11 @@ async def test_it_shows_the_card_that_the_identity_showed_last_by_the_name_that_
         did = node.context.me
     standing = Settings.model_construct(home=tmp_path, identity="rev", **QUIET)
     async with _node(standing, None, stands_in=True) as node:
-        assert (node.context.me, node.introduction.card) == (did, card_of("rev", "reverse"))
+        assert (node.context.me, node.own_advert.card) == (did, card_of("rev", "reverse"))
         assert node.trust.accept == "trusted"
     keep_name(own.folder, "Anna")
     async with _node(standing, None, stands_in=True) as node:
-        card = node.introduction.card
+        card = node.own_advert.card
         assert (card.name, card.skills) == ("Anna", card_of("rev", "reverse").skills)
 
 
@@ -46,13 +46,13 @@ async def test_it_is_seen_and_listens_no_wider_than_the_own_process_did(tmp_path
 
 async def test_nothing_of_the_settings_of_the_host_counts_for_the_identity(tmp_path: Path) -> None:
     async with _node(Settings.model_validate({"home": tmp_path, "identity": "rev", **QUIET}), None) as node:
-        name = node.introduction.card.name
+        name = node.own_advert.card.name
         row = OutboxRow(1, "m1", str(node.context.me), "task-1", 1, "task", b"{}", 0.0, 9e9)
     host = other(tmp_path, allow_strangers=True, file_roots=str(tmp_path), hop=3, link_port=0, **QUIET)
     async with _node_of(host, "rev") as has_business:
         assert not has_business()
     async with _node(Settings.model_construct(home=tmp_path, identity="rev", **QUIET), None, stands_in=True) as node:
-        assert (node.introduction.card.name, node.trust.accept) == (name, "trusted")
+        assert (node.own_advert.card.name, node.trust.accept) == (name, "trusted")
         await node.context.database.write(lambda connection: put_outbox(connection, row))
     async with _node_of(host, "rev") as has_business:
         assert has_business()

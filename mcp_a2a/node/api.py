@@ -30,7 +30,7 @@ class LocalApi(LocalNode):
 
     def __init__(self, node: Node) -> None:
         context, directory, trust, lookups = node.context, node.directory, node.trust, node.lookups
-        networks, introduction, views, web, ways = node.networks, node.introduction, node.views, node.web, node.ways
+        networks, introduction, views, web, ways = node.networks, node.own_advert, node.views, node.web, node.ways
         publishing, inbox, sending = node.publishing, node.inbox, node.sending
         patience = Patience(directory, networks, node.dialer, lookups, context.clocks)
         search = Search(context.me, directory, web, ways, trust, networks, introduction, patience, views)

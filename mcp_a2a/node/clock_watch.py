@@ -14,7 +14,7 @@ from mcp_a2a.node.moves import Moves
 from mcp_a2a.node.networks.listings import Listings
 from mcp_a2a.node.peers.directory import Directory
 from mcp_a2a.node.peers.lookups import Lookups
-from mcp_a2a.node.peers.own_advert import Introduction
+from mcp_a2a.node.peers.own_advert import OwnAdvert
 from mcp_a2a.node.runtime.context import Context
 from mcp_a2a.protocol.did import PeerId
 from mcp_a2a.store.leases import shift_leases
@@ -38,7 +38,7 @@ class ClockWatch:
     directory: Directory
     outbox: Outbox
     listings: Listings
-    introduction: Introduction
+    own_advert: OwnAdvert
     housekeeping: Housekeeping
     moves: Moves
     lookups: Lookups
@@ -69,6 +69,6 @@ class ClockWatch:
         logger.warning("the clock of this machine was set by %.0f s", seconds)
         self.context.database.enqueue(lambda connection: shift_leases(connection, seconds), lambda _: None)
         if not self.housekeeping.turn_keys():
-            self.introduction.greet_all(self.directory)
+            self.own_advert.greet_all(self.directory)
         self.listings.clock_set()
         self.outbox.clock_set()

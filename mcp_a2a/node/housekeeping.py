@@ -15,7 +15,7 @@ from mcp_a2a.node.files.files import Files
 from mcp_a2a.node.networks.networks import Networks
 from mcp_a2a.node.networks.publishing import Publishing
 from mcp_a2a.node.peers.directory import Directory
-from mcp_a2a.node.peers.own_advert import Introduction
+from mcp_a2a.node.peers.own_advert import OwnAdvert
 from mcp_a2a.node.runtime.clocks import Clocks
 from mcp_a2a.node.runtime.context import Context
 from mcp_a2a.node.tasks.contact_requests import HELD_SECONDS
@@ -50,7 +50,7 @@ class Housekeeping:
     context: Context
     ring: KeyRing
     directory: Directory
-    introduction: Introduction
+    own_advert: OwnAdvert
     networks: Networks
     publishing: Publishing
     files: Files
@@ -101,7 +101,7 @@ class Housekeeping:
             # What is sealed to a key that a crash takes is sealed again by its sender: nothing is lost by going on.
             logger.warning("our new keys could not be stored: %s", error)
             return False
-        self.introduction.greet_all(self.directory)
+        self.own_advert.greet_all(self.directory)
         self.publishing.everywhere()
         return True
 

@@ -11,7 +11,7 @@ from mcp_a2a.node.networks.networks import Networks
 from mcp_a2a.node.networks.publishing import Publishing
 from mcp_a2a.node.peers.directory import Directory, Peer
 from mcp_a2a.node.peers.lookups import Lookups
-from mcp_a2a.node.peers.own_advert import Introduction
+from mcp_a2a.node.peers.own_advert import OwnAdvert
 from mcp_a2a.protocol.advert import MAX_ADDRESSES
 from mcp_a2a.protocol.paths import DirectAddr, TransportAddr
 
@@ -27,7 +27,7 @@ class Moves:
     """Where this node and its peers are, and whether links survive a change of that."""
 
     directory: Directory
-    introduction: Introduction
+    own_advert: OwnAdvert
     networks: Networks
     publishing: Publishing
     lookups: Lookups
@@ -58,8 +58,8 @@ class Moves:
         addresses = tuple(str(address) for address in self.lookups.own_addresses if not address.is_zoned)[
             :MAX_ADDRESSES
         ]
-        if addresses != self.introduction.addresses:
-            self.introduction.addresses = addresses
+        if addresses != self.own_advert.addresses:
+            self.own_advert.addresses = addresses
             self.publishing.everywhere()
 
     def came_anew(self, peer: Peer) -> None:

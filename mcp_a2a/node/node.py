@@ -30,7 +30,7 @@ from mcp_a2a.node.peers.dialer import Dialer
 from mcp_a2a.node.peers.directory import Directory, Peer
 from mcp_a2a.node.peers.duplicate_keys import DuplicateKeys
 from mcp_a2a.node.peers.lookups import Lookups
-from mcp_a2a.node.peers.own_advert import Introduction
+from mcp_a2a.node.peers.own_advert import OwnAdvert
 from mcp_a2a.node.peers.trust import TrustBook
 from mcp_a2a.node.peers.ways import Ways
 from mcp_a2a.node.peers.web_book import WebBook
@@ -96,25 +96,23 @@ class Node:
             context, self.directory, self.trust, ring, (self.inbox, self.outbox), TaskQuota(parts.accept_rate)
         )
         self.inquiry = Inquiry(context, self.directory, self.dialer, self.outbox)
-        self.introduction = Introduction(context, ring, parts.card)
+        self.own_advert = OwnAdvert(context, ring, parts.card)
         self.networks = Networks(context, self.directory, parts.relays, parts.networks, parts.near)
-        self.publishing = Publishing(context, self.introduction, self.networks)
+        self.publishing = Publishing(context, self.own_advert, self.networks)
         self.listings = Listings(context, self.directory, self.networks, self.publishing)
         self.ways = Ways(context.me, self.directory, self.web, self.trust)
         self.lookups = Lookups(parts.lookups, parts.own_addresses)
         self.views = AgentViews(self.directory, self.trust, self.networks, self.outbox, self.ways, context.clocks)
         self.news = News(context, self.intake, self.networks, self.views.called)
-        self.duplicate_keys = DuplicateKeys(context, self.directory, self.introduction.greet)
+        self.duplicate_keys = DuplicateKeys(context, self.directory, self.own_advert.greet)
         self.on_answer: Callable[[Link, Answer], None] = lambda *_: None
         """Called with every answer, beside the outbox."""
         self._housekeeping = Housekeeping(
-            context, ring, self.directory, self.introduction, self.networks, self.publishing, self.files
+            context, ring, self.directory, self.own_advert, self.networks, self.publishing, self.files
         )
-        self._moves = Moves(
-            self.directory, self.introduction, self.networks, self.publishing, self.lookups, parts.moved
-        )
+        self._moves = Moves(self.directory, self.own_advert, self.networks, self.publishing, self.lookups, parts.moved)
         self._clock_watch = ClockWatch(
-            context, parts.uptime, self.directory, self.outbox, self.listings, self.introduction, self._housekeeping,
+            context, parts.uptime, self.directory, self.outbox, self.listings, self.own_advert, self._housekeeping,
             self._moves, self.lookups,
         )  # fmt: skip
         self._connect()
@@ -122,14 +120,14 @@ class Node:
     def _connect(self) -> None:
         """Tell services what happens in services that do not know them."""
         self.networks.on_member = self._let_in
-        self.networks.on_vouched = lambda peer_id: self.introduction.greet_on(self.directory.get(peer_id).links)
+        self.networks.on_vouched = lambda peer_id: self.own_advert.greet_on(self.directory.get(peer_id).links)
         self.listings.on_relay = self.outbox.route_opened
         self.trust.is_member = self.networks.is_member
         self.listings.on_doubled = self.duplicate_keys.notice
-        self.introduction.run, self.introduction.met = self.duplicate_keys.run, self.duplicate_keys.runs_of
+        self.own_advert.run, self.own_advert.met = self.duplicate_keys.run, self.duplicate_keys.runs_of
         self.intake.on_run = self.duplicate_keys.introduced
         self.intake.on_files_gone = self.inquiry.files_are_gone
-        self.introduction.vouch = self.publishing.vouchers
+        self.own_advert.vouch = self.publishing.vouchers
         self.intake.on_vouchers = self.networks.vouched
         self.context.clocks.on_jump = self._clock_watch.clock_set
         self.context.clocks.on_testimony = self._clock_watch.clock_heard
@@ -150,7 +148,7 @@ class Node:
             return
         self._moves.came_anew(peer)
         if not (link.is_relayed and self.networks.is_member(link.peer)):
-            self.introduction.greet(link)  # a member behind a relay has read our entry
+            self.own_advert.greet(link)  # a member behind a relay has read our entry
         self.outbox.link_opened(link)
         self.inquiry.link_opened(link)
 
@@ -223,7 +221,7 @@ class Node:
 
         def released(outcome: tuple[int, list[OutboxRow]] | Exception) -> None:
             if not isinstance(outcome, Exception):
-                self.introduction.greet_on(peer.links)
+                self.own_advert.greet_on(peer.links)
                 for letter in outcome[1]:
                     self.outbox.push(letter)
                 self.inbox.offer()

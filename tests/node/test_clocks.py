@@ -232,7 +232,7 @@ async def test_whose_clock_is_off_is_said_by_the_first_look_at_agents_that_are_k
     async with world.person("alice") as alice, world.person("bob") as bob:
         await acquainted(alice, bob)
     async with world.person("alice") as alice, world.person("bob", clock=clock(12 * DAY)) as bob:
-        greet = bob.node.introduction.greet
+        greet = bob.node.own_advert.greet
 
         async def greet_when_nothing_else_is_left_to_do(link: Link) -> None:
             while not any(peer.has_direct_link for peer in alice.node.directory):
@@ -243,7 +243,7 @@ async def test_whose_clock_is_off_is_said_by_the_first_look_at_agents_that_are_k
         def greet_late(link: Link) -> None:
             bob.node.context.tasks.start_soon(greet_when_nothing_else_is_left_to_do, link)
 
-        monkeypatch.setattr(bob.node.introduction, "greet", greet_late)
+        monkeypatch.setattr(bob.node.own_advert, "greet", greet_late)
         alice.sees(bob)
         found = await alice.api.call(DiscoverRequest())
         assert [agent.name for agent in found.agents] == ["bob"]

@@ -102,10 +102,10 @@ def found(nodes: Sequence[Node]) -> list[int]:
 async def test_a_peer_is_greeted_with_the_advert_that_was_signed_before(tmp_path: Path) -> None:
     own = frozenset(str(identity(number).peer_id) for number in range(1))
     async with agent(tmp_path, 0, own, Counted()) as node:
-        advert = node.introduction.advert()
-        assert node.introduction.advert() is advert
-        node.introduction.card = card_of("other", "dance")
-        changed = node.introduction.advert()
+        advert = node.own_advert.advert()
+        assert node.own_advert.advert() is advert
+        node.own_advert.card = card_of("other", "dance")
+        changed = node.own_advert.advert()
         assert (changed.card.name, changed.seq > advert.seq) == ("other", True)
 
 

@@ -99,8 +99,8 @@ async def test_an_agent_with_more_skills_than_an_advert_holds_is_found_with_thos
         assert peer is not None
         assert 20 < len(peer.skills) < 100
         assert [skill.id for skill in peer.skills] == [f"s{number}" for number in range(len(peer.skills))]
-        shown = bob.node.introduction.advert()
-        assert bob.node.introduction.advert() is shown, "it says what is so, and is not signed anew each time"
+        shown = bob.node.own_advert.advert()
+        assert bob.node.own_advert.advert() is shown, "it says what is so, and is not signed anew each time"
 
 
 async def test_an_empty_discover_says_why(world: World) -> None:

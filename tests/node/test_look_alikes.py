@@ -87,7 +87,7 @@ async def test_own_agents_whose_names_look_the_same_are_called_by_their_own(worl
         await acquainted(me, mail)
         await acquainted(me, mall)
         for one in (mail, mall):
-            name = one.node.introduction.card.name
+            name = one.node.own_advert.card.name
             sent = await me.api.call(SendTaskRequest(agent=name, message="hi", wait_seconds=0))
             assert sent.agent.did == one.did
 

@@ -141,7 +141,7 @@ async def test_an_address_with_a_zone_is_told_to_no_other_machine(
     world.places = [DirectAddr("192.168.1.5", 7301), DirectAddr("fd77::5", 7301), DirectAddr("fe80::5%v0", 7301)]
     async with world.person("alice") as alice:
         told = ("192.168.1.5:7301", "[fd77::5]:7301")
-        await until(lambda: alice.node.introduction.addresses == told)
+        await until(lambda: alice.node.own_advert.addresses == told)
         invited = await alice.api.call(InviteRequest(network="shop"))
         assert Ticket.parse_untrusted(invited.ticket).addresses == told
         (addresses,) = [one for one in (await alice.api.call(NetcheckRequest())).checks if one.name == "addresses"]

@@ -291,7 +291,7 @@ async def test_an_old_entry_does_not_take_the_place_of_a_new_one(world: World) -
     async with pair(world, relay) as (alice, bob):
         network = alice.node.networks.named("shop").network.id
         old = relay.listings[network, bob.node.context.me]
-        bob.node.introduction.card = bob.node.introduction.card.model_copy(update={"description": "new"})
+        bob.node.own_advert.card = bob.node.own_advert.card.model_copy(update={"description": "new"})
         await bob.node.publishing.publish(bob.node.networks.named("shop"), relay.url)
         caller = relay.newest(alice.node.context.me)
         assert caller is not None
@@ -385,7 +385,7 @@ async def test_a_greeting_from_before_it_left_makes_nobody_a_member_again(world:
     relay = ScriptedRelay()
     async with pair(world, relay) as (alice, bob):
         me = bob.node.context.me
-        advert, vouchers = bob.node.introduction.advert(), bob.node.publishing.vouchers(alice.node.context.me)
+        advert, vouchers = bob.node.own_advert.advert(), bob.node.publishing.vouchers(alice.node.context.me)
         await bob.api.call(LeaveRequest(network="shop"))
         with anyio.fail_after(30):
             while alice.node.networks.is_member(me):

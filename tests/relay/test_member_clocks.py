@@ -75,12 +75,12 @@ async def test_an_entry_that_a_relay_did_not_take_because_of_its_clock_is_brough
         ticket = await ticket_of(alice, relay)
         await joined(bob, ticket)
         relay.clock.jump(-60 * DAY)
-        await bob.node.introduction.renew()
+        await bob.node.own_advert.renew()
         bob.node.publishing.everywhere()
         with anyio.fail_after(30):
             while relay.url not in bob.node.publishing.unpublished:
                 await anyio.wait_all_tasks_blocked()
-        number = bob.node.introduction.entry().seq
+        number = bob.node.own_advert.entry().seq
         relay.clock.jump(60 * DAY)
         with anyio.fail_after(30):
             while all(one.seq != number for one in relay.listings.values()):

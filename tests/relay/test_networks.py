@@ -360,7 +360,7 @@ async def test_an_invitation_lists_no_agent_anew_that_is_leaving_meanwhile(world
         await ticket_of(alice, relay)
         me, shop = alice.node.context.me, alice.node.networks.named("shop")
         with alice.node.publishing.leaving(shop):
-            await alice.node.introduction.renew()  # what is said from now on is newer than the withdrawal
+            await alice.node.own_advert.renew()  # what is said from now on is newer than the withdrawal
             before = relay.listings[shop.network.id, me].seq
             await ticket_of(alice, relay)
             assert relay.listings[shop.network.id, me].seq == before
@@ -520,7 +520,7 @@ async def test_a_full_disk_ends_no_node_that_comes_back_to_its_network(
         await joined(bob, await ticket_of(alice, relay))
         await until(alice, "bob")
         network, identity = bob.node.networks.named("shop").network.id, bob.node.context.identity
-        number = bob.node.introduction.entry().seq + 1000
+        number = bob.node.own_advert.entry().seq + 1000
         left = Listing.withdrawal(identity, network, number, int(world.clock()) + 86_400)
         with monkeypatch.context() as patch, anyio.fail_after(30):
             patch.setattr(bob.node.context.database, "write", full)

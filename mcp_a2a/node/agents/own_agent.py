@@ -20,7 +20,7 @@ from mcp_a2a.node.networks.publishing import Publishing
 from mcp_a2a.node.peers.directory import Directory
 from mcp_a2a.node.peers.duplicate_keys import DuplicateKeys
 from mcp_a2a.node.peers.lookups import Lookups
-from mcp_a2a.node.peers.own_advert import Introduction, keep_card
+from mcp_a2a.node.peers.own_advert import OwnAdvert, keep_card
 from mcp_a2a.node.peers.peer_views import skill_views
 from mcp_a2a.node.runtime.context import Context
 from mcp_a2a.node.runtime.handlers import answers
@@ -46,7 +46,7 @@ class OwnAgent:
     parts: NodeParts
     context: Context
     directory: Directory
-    introduction: Introduction
+    own_advert: OwnAdvert
     networks: Networks
     publishing: Publishing
     membership: Membership
@@ -59,7 +59,7 @@ class OwnAgent:
     @property
     def card(self) -> AgentCard:
         """What the agent says of itself."""
-        return self.introduction.card
+        return self.own_advert.card
 
     def detail(self) -> AgentDetail:
         """The agent that this node is, with the state of the node."""
@@ -113,9 +113,9 @@ class OwnAgent:
         kept = read_name(self.parts.folder)
         name = self.parts.given_name or kept or self.parts.own_name
         if name and name != self.card.name:
-            self.introduction.card = self.card.model_copy(update={"name": name})
+            self.own_advert.card = self.card.model_copy(update={"name": name})
             keep_card(self.context.database, self.card)
-            self.introduction.greet_all(self.directory)
+            self.own_advert.greet_all(self.directory)
             self.publishing.everywhere()
             self.directory.changes.notify()
         return RenameView(name=self.card.name, kept=kept, given=self.parts.given_name)

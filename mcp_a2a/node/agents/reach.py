@@ -15,7 +15,7 @@ from mcp_a2a.node.networks.networks import Networks
 from mcp_a2a.node.peers.dialer import Dialer
 from mcp_a2a.node.peers.directory import Peer
 from mcp_a2a.node.peers.lookups import Lookups
-from mcp_a2a.node.peers.own_advert import Introduction
+from mcp_a2a.node.peers.own_advert import OwnAdvert
 from mcp_a2a.node.peers.peer_views import reached_at
 from mcp_a2a.node.runtime.context import wait_until
 from mcp_a2a.node.runtime.handlers import answers
@@ -38,9 +38,9 @@ class _Ping:
 class Reach:
     """Answers `netcheck`, and pings one agent."""
 
-    def __init__(self, dialer: Dialer, introduction: Introduction, networks: Networks, lookups: Lookups) -> None:
+    def __init__(self, dialer: Dialer, own_advert: OwnAdvert, networks: Networks, lookups: Lookups) -> None:
         self._dialer = dialer
-        self._introduction = introduction
+        self._own_advert = own_advert
         self._networks = networks
         self._lookups = lookups
         self._pings: dict[bytes, _Ping] = {}
@@ -56,7 +56,7 @@ class Reach:
         except (NoRouteError, TimeoutError) as error:
             tried = error.attempts if isinstance(error, NoRouteError) else peer.tried
             return PingView(agent=agent, detail="it could not be reached", tried=tried)
-        greeting, postmark = self._introduction.greeting(link)
+        greeting, postmark = self._own_advert.greeting(link)
         ping, milliseconds = _Ping(peer, postmark), None
         started = anyio.current_time()
         self._pings[envelope_id_of(postmark)] = ping

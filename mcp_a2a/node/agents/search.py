@@ -12,7 +12,7 @@ from mcp_a2a.node.agents.agent_views import AgentViews
 from mcp_a2a.node.agents.patience import Patience
 from mcp_a2a.node.networks.networks import Networks
 from mcp_a2a.node.peers.directory import Directory, Peer
-from mcp_a2a.node.peers.own_advert import Introduction
+from mcp_a2a.node.peers.own_advert import OwnAdvert
 from mcp_a2a.node.peers.trust import TrustBook
 from mcp_a2a.node.peers.ways import Ways
 from mcp_a2a.node.peers.web_book import WebBook
@@ -32,7 +32,7 @@ class Search:
     ways: Ways
     trust: TrustBook
     networks: Networks
-    introduction: Introduction
+    own_advert: OwnAdvert
     patience: Patience
     views: AgentViews
 
@@ -112,7 +112,7 @@ class Search:
         except PeerNotFoundError as error:
             if await self.networks.find(beginning or asked.strip()):
                 return self.directory.named(beginning or asked.strip())
-            if same_name(asked, self.introduction.card.name):
+            if same_name(asked, self.own_advert.card.name):
                 raise SelfSendError(asked) from None
             url = next((web.url for web in self.web if web.key == asked.strip()), None)
             if url is not None:

@@ -18,7 +18,7 @@ from mcp_a2a.node.networks.publishing import Publishing
 from mcp_a2a.node.networks.ticket_places import checked_places
 from mcp_a2a.node.peers.dialer import Dialer
 from mcp_a2a.node.peers.directory import Directory
-from mcp_a2a.node.peers.own_advert import Introduction
+from mcp_a2a.node.peers.own_advert import OwnAdvert
 from mcp_a2a.node.peers.trust import TrustBook
 from mcp_a2a.node.runtime.context import Context
 from mcp_a2a.node.runtime.handlers import answers
@@ -38,7 +38,7 @@ class Entrance:
     networks: Networks
     publishing: Publishing
     membership: Membership
-    introduction: Introduction
+    own_advert: OwnAdvert
     dialer: Dialer
 
     @answers(JoinRequest)
@@ -52,7 +52,7 @@ class Entrance:
         ticket.check_expiry(self.context.clock())
         ticket = await checked_places(ticket, self._known_relays(), allow_private=request.allow_private)
         network = Network(ticket.secret) if ticket.secret is not None else await self._claim(ticket)
-        await self.introduction.renew()
+        await self.own_advert.renew()
         known = self.networks.by_id(network.id)
         if known is None:
             check_room(self.networks)
@@ -157,7 +157,7 @@ class Entrance:
                     break
                 except NoRouteError as error:
                     failures += [f"{address}: {attempt}" for attempt in error.attempts]
-            self.introduction.greet_all(self.directory)
+            self.own_advert.greet_all(self.directory)
             while ticket.inviter not in joined.members and not (failures and joined.members):
                 await self.networks.changes.event().wait()
         if failures and not joined.members:

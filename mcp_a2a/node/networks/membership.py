@@ -15,7 +15,7 @@ from mcp_a2a.node.networks.network_views import network_view
 from mcp_a2a.node.networks.networks import Joined, Networks
 from mcp_a2a.node.networks.publishing import Publishing
 from mcp_a2a.node.peers.directory import Directory
-from mcp_a2a.node.peers.own_advert import Introduction
+from mcp_a2a.node.peers.own_advert import OwnAdvert
 from mcp_a2a.node.runtime.context import Context
 from mcp_a2a.node.runtime.handlers import answers
 from mcp_a2a.protocol.listing import Listing
@@ -38,13 +38,13 @@ class Membership:
         directory: Directory,
         networks: Networks,
         publishing: Publishing,
-        introduction: Introduction,
+        own_advert: OwnAdvert,
     ) -> None:
         self._context = context
         self._directory = directory
         self._networks = networks
         self._publishing = publishing
-        self._introduction = introduction
+        self._own_advert = own_advert
         self.turn = anyio.Lock()
         """Two changes at once would start from the same network, and give it two new secrets, each with its members."""
 
@@ -94,8 +94,8 @@ class Membership:
     async def withdraw(self, joined: Joined) -> None:
         """Tell relays that we leave a network, as far as they can be reached now."""
         now = self._context.clock()
-        number = self._introduction.next_number()
-        await self._introduction.renew()  # a member that comes back says so with a higher number than the withdrawal's
+        number = self._own_advert.next_number()
+        await self._own_advert.renew()  # a member that comes back says so with a higher number than the withdrawal's
         expires = int(now + MAX_LIFETIME_SECONDS)
         listing = Listing.withdrawal(self._context.identity, joined.network.id, number, expires)
         for url in joined.row.relays:
@@ -104,7 +104,7 @@ class Membership:
                     await self._networks.relays.publish(url, listing)
                 except RelayError as error:
                     logger.warning("our entry in %s stays until it expires: %s", joined.row.name, error)
-        self._introduction.greet_anew()  # last: until now a greeting may still have vouched for us
+        self._own_advert.greet_anew()  # last: until now a greeting may still have vouched for us
 
     async def admitted(self, network: Network, url: str) -> tuple[str, ...]:
         """Have a relay serve the members of a network; what to tell a person where it does not.

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from mcp_a2a.errors import McpA2AError
 from mcp_a2a.errors.networks import RelayError
 from mcp_a2a.node.networks.networks import Joined, Networks
-from mcp_a2a.node.peers.own_advert import Introduction
+from mcp_a2a.node.peers.own_advert import OwnAdvert
 from mcp_a2a.node.runtime.context import Context
 from mcp_a2a.protocol.crypto import AEAD_NONCE_SIZE
 from mcp_a2a.protocol.did import PeerId
@@ -21,9 +21,9 @@ logger = logging.getLogger(__name__)
 class Publishing:
     """Our entries, at all relays of our networks."""
 
-    def __init__(self, context: Context, introduction: Introduction, networks: Networks) -> None:
+    def __init__(self, context: Context, own_advert: OwnAdvert, networks: Networks) -> None:
         self._context = context
-        self._introduction = introduction
+        self._own_advert = own_advert
         self._networks = networks
         self._leaving: set[PeerId] = set()
         self.unpublished: set[str] = set()
@@ -55,7 +55,7 @@ class Publishing:
         """
         if joined.network.id in self._leaving or self._networks.by_id(joined.network.id) is None:
             return
-        advert = self._introduction.entry()
+        advert = self._own_advert.entry()
         nonce = self._context.randomness(AEAD_NONCE_SIZE)
         listing = Listing.seal(joined.network.id, joined.network.directory_key, advert, nonce)
         await self._networks.relays.publish(url, listing)
@@ -84,10 +84,10 @@ class Publishing:
 
     async def come_back(self, listing: Listing, url: str) -> None:
         """We have said that we leave, and are a member: by a data folder from a backup of before."""
-        if self._introduction.entry().seq >= listing.seq:
+        if self._own_advert.entry().seq >= listing.seq:
             return
         try:
-            await self._introduction.count_from(listing.seq)
+            await self._own_advert.count_from(listing.seq)
         except McpA2AError as error:
             # This process counts from there all the same.
             logger.warning("the number of our entry could not be stored: %s", error)

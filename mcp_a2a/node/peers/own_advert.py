@@ -84,8 +84,8 @@ def _size(card: AgentCard) -> int:
     return len(card.to_json().encode())
 
 
-class Introduction:
-    """Says who we are. A card that changed is a new advert with a higher sequence number."""
+class OwnAdvert:
+    """Signs our advert and sends it in greetings. A changed card makes an advert with a higher sequence number."""
 
     def __init__(self, context: Context, ring: KeyRing, card: AgentCard) -> None:
         self._context = context

@@ -18,7 +18,7 @@ from mcp_a2a.node.agents.agent_views import AgentViews
 from mcp_a2a.node.delivery.outbox import Outbox
 from mcp_a2a.node.delivery.web_courier import WebCourier
 from mcp_a2a.node.peers.directory import Directory, Peer
-from mcp_a2a.node.peers.own_advert import Introduction
+from mcp_a2a.node.peers.own_advert import OwnAdvert
 from mcp_a2a.node.peers.web_book import WebBook
 from mcp_a2a.node.peers.web_peer import WebPeer
 from mcp_a2a.node.runtime.context import Context
@@ -50,7 +50,7 @@ class TrustDecisions:
     directory: Directory
     web: WebBook
     web_courier: WebCourier
-    introduction: Introduction
+    own_advert: OwnAdvert
     outbox: Outbox
     inbox: Inbox
     requests: ContactRequests
@@ -146,7 +146,7 @@ class TrustDecisions:
             self.outbox.push(letter)
         self.inbox.offer()
         if peer.row.trust == "trusted":
-            self.introduction.greet_on(peer.links)
+            self.own_advert.greet_on(peer.links)
         if peer.row.trust == "blocked":
             self.outbox.drop_peer(peer.peer_id)
             for task in ended:
