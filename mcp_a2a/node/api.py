@@ -10,8 +10,8 @@ from mcp_a2a.node.agents.questions import Agents
 from mcp_a2a.node.agents.reach import Reach
 from mcp_a2a.node.agents.search import Search
 from mcp_a2a.node.agents.selection import Selector
-from mcp_a2a.node.networks.entrance import Entrance
 from mcp_a2a.node.networks.inviting import Inviting
+from mcp_a2a.node.networks.joining import Entrance
 from mcp_a2a.node.networks.membership import Membership
 from mcp_a2a.node.networks.renewal import Renewal
 from mcp_a2a.node.node import Node

@@ -32,8 +32,8 @@ from mcp_a2a.node.agents.questions import Agents
 from mcp_a2a.node.agents.reach import Reach
 from mcp_a2a.node.ipc.caller import NO_CALLER, PREPARED, Caller, LentNode
 from mcp_a2a.node.ipc.stream import set_fields
-from mcp_a2a.node.networks.entrance import Entrance
 from mcp_a2a.node.networks.inviting import Inviting
+from mcp_a2a.node.networks.joining import Entrance
 from mcp_a2a.node.networks.membership import Membership
 from mcp_a2a.node.networks.renewal import Renewal
 from mcp_a2a.node.resting import NothingYet, RestingApi
