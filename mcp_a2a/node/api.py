@@ -11,7 +11,7 @@ from mcp_a2a.node.agents.reach import Reach
 from mcp_a2a.node.agents.search import Search
 from mcp_a2a.node.agents.selection import Selector
 from mcp_a2a.node.networks.inviting import Inviting
-from mcp_a2a.node.networks.joining import Entrance
+from mcp_a2a.node.networks.joining import Joining
 from mcp_a2a.node.networks.membership import Membership
 from mcp_a2a.node.networks.renewal import Renewal
 from mcp_a2a.node.node import Node
@@ -72,7 +72,7 @@ class LocalApi(LocalNode):
             self.membership,
             renewal,
             Inviting(context, networks, publishing, self.membership, lookups),
-            Entrance(context, directory, trust, networks, publishing, self.membership, introduction, node.dialer),
+            Joining(context, directory, trust, networks, publishing, self.membership, introduction, node.dialer),
             self.tasks,
             Leasing(context, inbox, sending, directory, trust, node.consent, node.files, views, shown),
             a2a,

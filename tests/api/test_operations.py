@@ -33,7 +33,7 @@ from mcp_a2a.node.agents.reach import Reach
 from mcp_a2a.node.ipc.caller import NO_CALLER, PREPARED, Caller, LentNode
 from mcp_a2a.node.ipc.stream import set_fields
 from mcp_a2a.node.networks.inviting import Inviting
-from mcp_a2a.node.networks.joining import Entrance
+from mcp_a2a.node.networks.joining import Joining
 from mcp_a2a.node.networks.membership import Membership
 from mcp_a2a.node.networks.renewal import Renewal
 from mcp_a2a.node.resting import NothingYet, RestingApi
@@ -166,7 +166,7 @@ def test_the_table_has_every_subject_that_asks_something() -> None:
 
 
 SERVICES = (
-    A2ATasks, Agents, Discovery, Entrance, Forgetting, Inviting, KnownAgents, Leasing, Membership, News, OwnAgent,
+    A2ATasks, Agents, Discovery, Joining, Forgetting, Inviting, KnownAgents, Leasing, Membership, News, OwnAgent,
     Reach, Renewal, Tasks, TrustDecisions,
 )  # fmt: skip
 """What a node that runs is made of, as far as it answers questions."""

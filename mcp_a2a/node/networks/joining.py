@@ -1,4 +1,4 @@
-"""Entering a network with a ticket that a member has made (`inviting`)."""
+"""Joining a network with a ticket that a member has made (`inviting`)."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ from mcp_a2a.store.network_folder import NetworkRow
 
 
 @dataclass(eq=False)
-class Entrance:
-    """Gets us into the networks of others."""
+class Joining:
+    """Joins networks of others with their tickets."""
 
     context: Context
     directory: Directory
