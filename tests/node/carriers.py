@@ -15,7 +15,7 @@ import pytest
 
 from mcp_a2a.api.inbox import AnswerRequest, CheckInboxRequest
 from mcp_a2a.api.tasks import GetTaskRequest, SendTaskRequest
-from mcp_a2a.node.delivery.settlement import Settlement
+from mcp_a2a.node.delivery.outcomes import Settlement
 from mcp_a2a.protocol.advert import Advert
 from mcp_a2a.protocol.backoff import Backoff
 from mcp_a2a.protocol.bundle import KeyBundle, KeyRing

@@ -6,7 +6,7 @@ import sqlite3
 from collections.abc import Sequence
 
 from mcp_a2a.errors import McpA2AError
-from mcp_a2a.node.delivery.settlement import error_view
+from mcp_a2a.node.delivery.outcomes import error_view
 from mcp_a2a.protocol.model import Delivery, StreamResponse
 from mcp_a2a.protocol.task import events as e
 from mcp_a2a.protocol.task.events import Event

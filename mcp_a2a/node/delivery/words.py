@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mcp_a2a.node.delivery.model import Block, Obstacle
-from mcp_a2a.node.delivery.settlement import REFUSALS, relay_refusal
+from mcp_a2a.node.delivery.outcomes import REFUSALS, relay_refusal
 from mcp_a2a.protocol.blob import MAX_RELAYED_SIZE
 
 _FIXED = {

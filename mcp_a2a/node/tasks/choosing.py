@@ -14,7 +14,7 @@ from mcp_a2a.errors.tasks import FileError, TransitionError
 from mcp_a2a.node.agents.selection import Candidate
 from mcp_a2a.node.delivery.letters import cancel_letter, message_letter, task_letter
 from mcp_a2a.node.delivery.outbox import Outbox
-from mcp_a2a.node.delivery.settlement import Settlement
+from mcp_a2a.node.delivery.outcomes import Settlement
 from mcp_a2a.node.files.attaching import Attached, Attaching
 from mcp_a2a.node.peers.dialer import Dialer
 from mcp_a2a.node.runtime.context import Context
