@@ -199,7 +199,7 @@ PLAIN = {
     UnknownKeyError: "as RemoteProtocolError",
 }
 """Those without a sentence and a next step of their own, and why. The protocol's never reach a person: a remote side
-hears one uniform answer, our log the reason, and whoever waits for a task learns its fate in `Settlement`'s words."""
+hears one uniform answer, our log the reason, and whoever waits for a task learns its fate in `Outcomes`'s words."""
 
 ELSEWHERE = {
     "mcp_a2a.node.ipc.client.OwnerLostError": "never leaves node.ipc.owner, which asks the next owner",

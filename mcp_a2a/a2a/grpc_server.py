@@ -273,14 +273,14 @@ async def grpc_server(node: NodeApi, address: str, offer: GrpcOffer) -> AsyncIte
     Raises:
         ConfigurationError: the address cannot be used.
     """
-    entrance = CallerInterceptor(offer.caller_of, offer.permits, MAX_OPEN_PER_CALLER, READ_SECONDS)
-    server = grpc.aio.server(interceptors=[entrance], options=_options(), maximum_concurrent_rpcs=MAX_CALLS)
+    interceptor = CallerInterceptor(offer.caller_of, offer.permits, MAX_OPEN_PER_CALLER, READ_SECONDS)
+    server = grpc.aio.server(interceptors=[interceptor], options=_options(), maximum_concurrent_rpcs=MAX_CALLS)
     add_A2AServiceServicer_to_server(_Servicer(CoreHandler(node, offer)), server)  # type: ignore[no-untyped-call]
     try:
         port = _bind(server, address, offer.certificate)
     except RuntimeError as error:
         raise ConfigurationError(f"gRPC cannot listen on {address}: {error}.", "Choose another port.") from error
-    entrance.here = (address.rpartition(":")[0].strip("[]"), port)
+    interceptor.here = (address.rpartition(":")[0].strip("[]"), port)
     await server.start()
     try:
         yield port

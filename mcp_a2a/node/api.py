@@ -30,23 +30,23 @@ class LocalApi(LocalNode):
 
     def __init__(self, node: Node) -> None:
         context, directory, trust, lookups = node.context, node.directory, node.trust, node.lookups
-        networks, introduction, views, web, ways = node.networks, node.own_advert, node.views, node.web, node.ways
+        networks, own_advert, views, web, ways = node.networks, node.own_advert, node.views, node.web, node.ways
         publishing, inbox, sending = node.publishing, node.inbox, node.sending
         patience = Patience(directory, networks, node.dialer, lookups, context.clocks)
-        search = Search(context.me, directory, web, ways, trust, networks, introduction, patience, views)
-        self.membership = Membership(context, directory, networks, publishing, introduction)
+        search = Search(context.me, directory, web, ways, trust, networks, own_advert, patience, views)
+        self.membership = Membership(context, directory, networks, publishing, own_advert)
         """The networks that we are in."""
         self.known_agents = KnownAgents(context, directory, ways, views, node.dialer, node.consent, web)
         """The agents that are known."""
         own = OwnAgent(
-            node.parts, context, directory, introduction, networks, publishing, self.membership, lookups, views,
+            node.parts, context, directory, own_advert, networks, publishing, self.membership, lookups, views,
             lambda: inbox.kept, node.duplicate_keys,
         )  # fmt: skip
         decisions = TrustDecisions(
-            context, directory, web, node.web_courier, introduction, node.outbox, inbox, node.intake.contacts,
+            context, directory, web, node.web_courier, own_advert, node.outbox, inbox, node.intake.contacts,
             node.news, views,
         )  # fmt: skip
-        reach = Reach(node.dialer, introduction, networks, lookups)
+        reach = Reach(node.dialer, own_advert, networks, lookups)
         agents = Agents(own, directory, web, ways, node.consent, search, patience, views, self.known_agents, reach)
         selector = Selector(directory, trust, node.consent, search, patience)
         shown = ShownTasks(context, directory, node.outbox, node.web_courier, node.files, views)
@@ -72,7 +72,7 @@ class LocalApi(LocalNode):
             self.membership,
             renewal,
             Inviting(context, networks, publishing, self.membership, lookups),
-            Joining(context, directory, trust, networks, publishing, self.membership, introduction, node.dialer),
+            Joining(context, directory, trust, networks, publishing, self.membership, own_advert, node.dialer),
             self.tasks,
             Leasing(context, inbox, sending, directory, trust, node.consent, node.files, views, shown),
             a2a,

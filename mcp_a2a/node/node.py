@@ -1,7 +1,7 @@
 """One running peer: puts its services together, and hands each of them what links and lookups report.
 
 The services: `directory` (who is there), `dialer` (links), `outbox` and `sending` (what we asked), `intake` and
-`inbox` (what we are asked), `networks` (who belongs together), `trust`, `settlement`. `node.running` runs it.
+`inbox` (what we are asked), `networks` (who belongs together), `trust`, `outcomes`. `node.running` runs it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from mcp_a2a.node.agents.agent_views import AgentViews
 from mcp_a2a.node.clock_watch import ClockWatch
 from mcp_a2a.node.delivery.inquiry import Inquiry
 from mcp_a2a.node.delivery.outbox import Outbox
-from mcp_a2a.node.delivery.outcomes import Settlement
+from mcp_a2a.node.delivery.outcomes import Outcomes
 from mcp_a2a.node.delivery.web_courier import WebCourier
 from mcp_a2a.node.files.attaching import Attaching
 from mcp_a2a.node.files.files import Files
@@ -78,15 +78,15 @@ class Node:
         self.trust = TrustBook(str(context.me), parts.own_dids, parts.accept)
         self.directory = Directory(context.me, self.trust, Aliases(parts.home))
         self.dialer = Dialer(context, self.directory, parts.transports)
-        self.settlement = Settlement(context)
-        self.outbox = Outbox(context, self.directory, self.dialer, self.settlement)
+        self.outcomes = Outcomes(context)
+        self.outbox = Outbox(context, self.directory, self.dialer, self.outcomes)
         self.directory.on_attended = self.outbox.attended
         self.files = Files(context, parts.files_folder)
         self.attaching = Attaching(context, parts.files_folder, parts.home)
         self.web = WebBook(context, parts.web, self.directory.changes)
         self.consent = ConsentBook(context, self.trust, self.directory, self.web, self.attaching)
         self.sending = Sending(context, self.dialer, self.outbox, self.attaching, self.consent)
-        self.choosing = Choosing(context, self.sending, self.dialer, self.outbox, self.settlement, self.attaching)
+        self.choosing = Choosing(context, self.sending, self.dialer, self.outbox, self.outcomes, self.attaching)
         self.web_courier = WebCourier(context, self.web, self.files)
         self.web_sending = WebSending(context, self.web, self.web_courier, self.attaching, self.sending, self.consent)
         self.events = Events(context)
@@ -244,7 +244,7 @@ class Node:
                 self.lookups.listening += await stack.enter_async_context(transport.open(credentials, self))
             await self.lookups.open(stack, self.context.me, self)
             await self._watch_web(stack)
-            self.settlement.load()
+            self.outcomes.load()
             self.outbox.load(self.context.database.read(pending_outbox))
             self.outbox.expect(self.context.database.read(peers_with_open_tasks))
             self.web_courier.start()

@@ -15,7 +15,7 @@ import pytest
 
 from mcp_a2a.api.inbox import AnswerRequest, CheckInboxRequest
 from mcp_a2a.api.tasks import GetTaskRequest, SendTaskRequest
-from mcp_a2a.node.delivery.outcomes import Settlement
+from mcp_a2a.node.delivery.outcomes import Outcomes
 from mcp_a2a.protocol.advert import Advert
 from mcp_a2a.protocol.backoff import Backoff
 from mcp_a2a.protocol.bundle import KeyBundle, KeyRing
@@ -91,9 +91,9 @@ class Promises:
 
     def watch(self, sender: Person, recipient: Person) -> None:
         """A message that counts as delivered is on record over there; and none is refused for good."""
-        settlement = sender.node.outbox._settlement
-        assert isinstance(settlement, Settlement)
-        settle = settlement.delivered
+        outcomes = sender.node.outbox._settlement
+        assert isinstance(outcomes, Outcomes)
+        settle = outcomes.delivered
 
         def delivered(row: OutboxRow) -> None:
             record = recipient.node.context.database.read(lambda connection: find_task(connection, row.task))
@@ -105,8 +105,8 @@ class Promises:
         def refused(row: OutboxRow, name: str, code: str) -> None:
             self.broken.append(f"a {row.type} was refused for good by {name}: {code}")
 
-        settlement.delivered = delivered  # type: ignore[method-assign]  # the real one, watched
-        settlement.refused = refused  # type: ignore[method-assign]
+        outcomes.delivered = delivered  # type: ignore[method-assign]  # the real one, watched
+        outcomes.refused = refused  # type: ignore[method-assign]
 
 
 @asynccontextmanager

@@ -157,7 +157,7 @@ async def test_a_task_by_skill_that_every_agent_refuses_is_rejected_with_the_rea
         assert (view.agent.did, view.state, view.delivery) == (there.reached[1].did, Moment.REJECTED, Delivery.REFUSED)
         assert view.error is not None
         assert view.error.message.startswith(f"{view.agent.name} refused the message: its owner has not trusted you")
-        assert there.alice.node.settlement.choosing == []
+        assert there.alice.node.outcomes.choosing == []
 
 
 @pytest.mark.usefixtures("refusing")
@@ -200,10 +200,10 @@ async def test_a_refusal_that_is_written_when_the_choice_is_over_ends_the_task(w
     async with world.person("alice") as alice:
         sent = await alice.api.call(SendTaskRequest(agent=world.did("bob"), message="la", wait_seconds=0))
         (row,) = alice.node.context.database.read(pending_outbox)
-        settlement = alice.node.settlement
-        settlement.choosing.append(sent.task_id)
-        settlement.refused(row, "bob", "not_trusted")
-        settlement.choosing.remove(sent.task_id)
+        outcomes = alice.node.outcomes
+        outcomes.choosing.append(sent.task_id)
+        outcomes.refused(row, "bob", "not_trusted")
+        outcomes.choosing.remove(sent.task_id)
         await until(alice, sent.task_id, lambda: alice.node.sending.latest(sent.task_id).done)
         task = alice.node.sending.latest(sent.task_id)
         assert (task.state, task.delivery) == (TaskState.REJECTED, Delivery.REFUSED)
@@ -269,7 +269,7 @@ async def test_an_agent_that_refuses_what_was_added_as_well_leaves_the_task_to_t
             rows = there.alice.node.context.database.read(pending_outbox)
             there.alice.node.outbox.drop([row.id for row in rows])
             for row in reversed(rows):
-                there.alice.node.settlement.refused(row, "the first", "unanswered")
+                there.alice.node.outcomes.refused(row, "the first", "unanswered")
             await there.until(lambda: there.task.is_declined)
 
         there.then = refused
@@ -296,6 +296,6 @@ async def test_a_refusal_of_the_agent_before_does_not_end_the_task_of_the_next_o
         view = await there.alice.api.call(SINGING)
         (row,) = of_the_first
         changed = there.alice.node.context.task_changes.event(view.task_id)
-        there.alice.node.settlement.refused(row, "the first", "unanswered")
+        there.alice.node.outcomes.refused(row, "the first", "unanswered")
         await changed.wait()
         assert (there.task.peer, there.task.done, there.task.error) == (there.reached[1].did, False, None)

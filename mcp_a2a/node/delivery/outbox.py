@@ -1,6 +1,6 @@
 """Carries what was journalled to its recipients, until each has signed for it: the shell of the `DeliveryQueue`.
 
-The queue decides, `SealedCourier` seals and reads answers, `Settlement` records in the journal and in the task what
+The queue decides, `SealedCourier` seals and reads answers, `Outcomes` records in the journal and in the task what
 became of a message. This module hands values from one to the other, and keeps the one timer. A message leaves the
 journal only by the recipient's signed receipt, a signed refusal for good, or expiry: a lost link, a restart or a lost
 answer only means that the same id is sent again, and a relay that has stored it, or refuses to, changes nothing.
@@ -43,7 +43,7 @@ from mcp_a2a.node.delivery.events import (
 from mcp_a2a.node.delivery.letters import redated
 from mcp_a2a.node.delivery.merging import merge_updates
 from mcp_a2a.node.delivery.model import At, Block, Hurry, Kind, Obstacle, Outgoing, StoredCopy
-from mcp_a2a.node.delivery.outcomes import REFUSALS, Settlement
+from mcp_a2a.node.delivery.outcomes import REFUSALS, Outcomes
 from mcp_a2a.node.delivery.queue import SLICE, DeliveryQueue
 from mcp_a2a.node.delivery.sealed import SealedCourier
 from mcp_a2a.node.delivery.words import said
@@ -74,11 +74,11 @@ _Fate = MessageDelivered | MessageStored | MessageHeld | MessagePutOff | Message
 class Outbox:
     """The sending half of a node's delivery."""
 
-    def __init__(self, context: Context, directory: Directory, dialer: Dialer, settlement: Settlement) -> None:
+    def __init__(self, context: Context, directory: Directory, dialer: Dialer, outcomes: Outcomes) -> None:
         self._context = context
         self._directory = directory
-        self._settlement = settlement
-        settlement.on_letter = self.push
+        self._outcomes = outcomes
+        outcomes.on_letter = self.push
         self._ticks = ticks_of_loop()
         self._rows: dict[str, OutboxRow] = {}
         """What waits, by the id of the message."""
@@ -359,19 +359,19 @@ class Outbox:
             return  # it was dropped meanwhile
         match event:
             case MessageDelivered():
-                self._settlement.delivered(self._forget(row.id))
+                self._outcomes.delivered(self._forget(row.id))
             case MessageStored(_, address):
                 if row.type == Kind.PIECE:
                     self._courier.drop_envelope(row.id)
-                self._settlement.stored(row, address, self._courier.postmark(row.id))
+                self._outcomes.stored(row, address, self._courier.postmark(row.id))
             case MessageHeld():
-                self._settlement.held(row)
+                self._outcomes.held(row)
             case MessagePutOff():
-                self._settlement.put_off(row)
+                self._outcomes.put_off(row)
             case MessageRefused():
                 self._refuse(event, row)
             case MessageExpired():
-                self._settlement.expired(self._forget(row.id), self._name(row.peer))
+                self._outcomes.expired(self._forget(row.id), self._name(row.peer))
 
     def _forget(self, message_id: str) -> OutboxRow:
         self._courier.forget(message_id)
@@ -395,7 +395,7 @@ class Outbox:
         if stale_difference(code)[0]:
             why = self._context.clocks.blame(PeerId.parse_untrusted(row.peer))
             code = f"stale:{why or REFUSALS['stale']}"
-        self._settlement.refused(row, self._name(row.peer), code)
+        self._outcomes.refused(row, self._name(row.peer), code)
 
     def _redate(self, message_id: str) -> None:
         """Give a message dates that fit our clock, where it was written while that was wrong."""

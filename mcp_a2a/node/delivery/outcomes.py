@@ -1,4 +1,4 @@
-"""What the fate of a message means for its task, recorded in one transaction with the journal."""
+"""Outcomes of messages: each is recorded in the task and in the journal, in one transaction."""
 
 from __future__ import annotations
 
@@ -108,8 +108,8 @@ def _refused(name: str, code: str) -> RefusedError:
     return error
 
 
-class Settlement:
-    """Closes the books on journalled messages."""
+class Outcomes:
+    """Records the outcome of each journalled message: delivered, stored, refused, held or expired."""
 
     def __init__(self, context: Context) -> None:
         self._context = context

@@ -30,7 +30,7 @@ LEAVE_SECONDS = 3.0
 
 
 class Membership:
-    """Keeps and leaves networks. Others are entered by `entrance`, and renewed by `renewal`."""
+    """Keeps and leaves networks. `joining` joins others, `renewal` renews them."""
 
     def __init__(
         self,

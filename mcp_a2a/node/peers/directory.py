@@ -249,7 +249,7 @@ class Directory:
         return self.changes.event(peer.row.did)
 
     def remember(self, database: Database, peer: Peer) -> None:
-        """Keep what is known of a peer. Losing this to a crash costs one introduction."""
+        """Keep what is known of a peer. Losing this to a crash costs one greeting."""
         row = replace(peer.row)
 
         def remember(connection: sqlite3.Connection) -> None:

@@ -14,7 +14,7 @@ from mcp_a2a.errors.tasks import FileError, TransitionError
 from mcp_a2a.node.agents.selection import Candidate
 from mcp_a2a.node.delivery.letters import cancel_letter, message_letter, task_letter
 from mcp_a2a.node.delivery.outbox import Outbox
-from mcp_a2a.node.delivery.outcomes import Settlement
+from mcp_a2a.node.delivery.outcomes import Outcomes
 from mcp_a2a.node.files.attaching import Attached, Attaching
 from mcp_a2a.node.peers.dialer import Dialer
 from mcp_a2a.node.runtime.context import Context
@@ -39,14 +39,14 @@ class Choosing:
         sending: Sending,
         dialer: Dialer,
         outbox: Outbox,
-        settlement: Settlement,
+        outcomes: Outcomes,
         attaching: Attaching,
     ) -> None:
         self._context = context
         self._sending = sending
         self._dialer = dialer
         self._outbox = outbox
-        self._settlement = settlement
+        self._outcomes = outcomes
         self._attaching = attaching
 
     def sent_by_skill(self, request: SendTaskBySkillRequest) -> Task | None:
@@ -87,12 +87,12 @@ class Choosing:
         self, candidates: Sequence[Candidate], request: SendTaskBySkillRequest, draft: Draft, attached: Attached
     ) -> Task:
         task_id = task_id_of(self._context.me, draft.opening)
-        self._settlement.choosing.append(task_id)
+        self._outcomes.choosing.append(task_id)
         try:
             task = await self._try_each(candidates, request, draft, attached)
         finally:
             with anyio.CancelScope(shield=True):
-                left = await self._settlement.chosen(task_id)
+                left = await self._outcomes.chosen(task_id)
         return left or task
 
     async def _try_each(
