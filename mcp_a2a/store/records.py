@@ -21,7 +21,7 @@ from mcp_a2a.protocol.task.error import ErrorDetail
 from mcp_a2a.protocol.task.events import Delivered, Stored
 from mcp_a2a.protocol.task.machine import Change
 from mcp_a2a.protocol.task.table import DELIVERIES
-from mcp_a2a.protocol.task.task import Task, made_of
+from mcp_a2a.protocol.task.task import Task
 from mcp_a2a.store.blobs import put_out
 from mcp_a2a.store.checked import forget_checked
 from mcp_a2a.store.schema import OPEN
@@ -81,7 +81,7 @@ def parse_task(row: tuple[object, ...]) -> Task:
         tried=_TRIED.validate_json(_text(values["tried"])),
         size=len(artifacts),
     )
-    return made_of(values)  # the others are as SQLite has them
+    return Task(**values)  # type: ignore[arg-type]  # the others are as SQLite has them
 
 
 def _record(connection: sqlite3.Connection, row: tuple[object, ...]) -> Task:

@@ -93,6 +93,7 @@ QUESTIONS: dict[str, Query] = {
     "by the end of an id": nothing_found,
     "new": lambda c: records.insert_task(c, a_task()),
     "changed by an event": lambda c: records.save(c, Change.of(a_task(), e.FileLost("blob:1", "no room"), now=1.0)),
+    "logged": lambda c: task_events.log(c, Change.of(a_task(), e.FileLost("blob:1", "no room"), now=1.0)),
     "delivered": lambda c: records.move_delivery(c, "task-x", DID, e.Delivered, 1.0),
     "events": lambda c: task_events.page_after(c, "task-0", "0"),
     "kinds of events": lambda c: task_events.kinds_after(c, "task-0", 0),

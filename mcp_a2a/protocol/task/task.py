@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Literal, TypeAlias
@@ -145,11 +144,6 @@ else:
 
         `dataclasses.replace` sets 38 fields one by one through `__init__`: 25 us where this takes 2.
         """
-        return made_of({**vars(task), **changes})
-
-
-def made_of(values: Mapping[str, object]) -> Task:
-    """The task with these values, which are one for each of its fields."""
-    task = object.__new__(Task)
-    vars(task).update(values)
-    return task
+        changed = object.__new__(Task)
+        vars(changed).update(vars(task), **changes)
+        return changed
