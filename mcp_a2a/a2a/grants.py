@@ -16,8 +16,8 @@ from mcp_a2a.a2a.faults import Fault, Kind
 from mcp_a2a.api.a2a import OWN_AGENT, OWNER
 from mcp_a2a.api.agents import GetAgentRequest, PeersRequest
 from mcp_a2a.errors import McpA2AError
+from mcp_a2a.protocol.naming import kind_of_agent
 from mcp_a2a.protocol.text import preview
-from mcp_a2a.protocol.web_url import is_web
 
 if TYPE_CHECKING:
     from mcp_a2a.api.agents import AgentDetail, AgentView
@@ -68,7 +68,7 @@ class Agents:
 
     async def _granted_key(self, name: str, caller: str) -> str:
         grant = self._grants(caller)
-        if name in grant and not is_web(name):
+        if name in grant and kind_of_agent(name) != "url":
             return name
         # An agent at a URL that the owner removed: only the owner may name it again, no caller makes this node call it.
         known = {peer.did: peer for peer in await self.granted(caller)}

@@ -15,8 +15,8 @@ from mcp_a2a.cli.options import UsageError
 from mcp_a2a.errors.networks import NetworkNotFoundError, NoRelayError
 from mcp_a2a.errors.protocol import RemoteProtocolError
 from mcp_a2a.errors.tasks import FileError, NoFilesError, SelfSendError, TaskNotFoundError
-from mcp_a2a.protocol.naming import key_beginning, same_name, short_key
-from mcp_a2a.protocol.web_url import is_shortened, is_web, spelled
+from mcp_a2a.protocol.naming import key_beginning, kind_of_agent, same_name, short_key
+from mcp_a2a.protocol.web_url import is_shortened, spelled
 
 if TYPE_CHECKING:
     from mcp_a2a.api.tasks import TaskView
@@ -40,12 +40,12 @@ def check_agent(text: str, *, beginning: bool = False) -> None:
     """
     if not text.strip():
         raise UsageError("The name of the agent is empty. List the agents: mcp-a2a discover")
-    if is_web(text):
+    if kind_of_agent(text) == "url":
         if not is_shortened(text):
             from mcp_a2a.a2a.addresses import as_typed, check_url
 
             check_url(spelled(text), as_typed(spelled(text)))
-    elif text.strip().lower().startswith("did:") and not _begins_key(text.strip(), beginning):
+    elif kind_of_agent(text) == "did" and not _begins_key(text.strip(), beginning):
         check_key(text)
 
 
@@ -101,7 +101,7 @@ def check_address(text: str) -> None:
     Raises:
         ConfigurationError, UsageError, AddressNotAllowedError: it is neither.
     """
-    if is_web(text):
+    if kind_of_agent(text) == "url":
         check_agent(text)
     else:
         from mcp_a2a.protocol.paths import parse_address

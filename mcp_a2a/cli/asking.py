@@ -17,7 +17,7 @@ from mcp_a2a.cli.options import UsageError
 from mcp_a2a.cli.session import Session
 from mcp_a2a.cli.terminal import answered_for
 from mcp_a2a.errors.web import AddressNotAllowedError
-from mcp_a2a.protocol.web_url import is_web
+from mcp_a2a.protocol.naming import kind_of_agent
 
 if TYPE_CHECKING:
     from mcp_a2a.ports import NodeApi
@@ -113,7 +113,7 @@ def credentials(address: str, header_env: Sequence[str] | None, *, token_stdin: 
     """
     if not token_stdin and not header_env:
         return None
-    if not is_web(address):
+    if kind_of_agent(address) != "url":
         raise UsageError("Credentials are only for A2A agents at URLs: mcp-a2a peers add https://… --token-stdin")
     headers = dict(map(_header, header_env or ()))
     if token_stdin:
@@ -142,7 +142,7 @@ async def as_typed(node: NodeApi, agent: str, ask: Callable[[], Awaitable[T]]) -
     try:
         return await ask()
     except AddressNotAllowedError:
-        if not is_web(agent) or answered_for() != "typed":
+        if kind_of_agent(agent) != "url" or answered_for() != "typed":
             raise
         from mcp_a2a.api.agents import AddPeerRequest
 

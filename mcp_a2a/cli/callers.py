@@ -15,7 +15,8 @@ from mcp_a2a.cli.options import UsageError
 from mcp_a2a.cli.render import short_who
 from mcp_a2a.cli.session import Session, session_of
 from mcp_a2a.errors.machine import ConfigurationError
-from mcp_a2a.protocol.web_url import agent_url, is_web
+from mcp_a2a.protocol.naming import kind_of_agent
+from mcp_a2a.protocol.web_url import agent_url
 
 if TYPE_CHECKING:
     from pydantic import JsonValue
@@ -158,7 +159,7 @@ async def _key(node: NodeApi, agent: str) -> str:
     me = (await node.call(GetAgentRequest(agent=OWN_AGENT))).agent
     if agent.strip().casefold() in (me.did.casefold(), me.name.casefold()):
         return OWN_AGENT
-    if is_web(agent):
+    if kind_of_agent(agent) == "url":
         peers = (await node.call(PeersRequest())).peers
         known = next((peer.did for peer in peers if peer.did in (agent, agent_url(agent))), None)
         if known is None:

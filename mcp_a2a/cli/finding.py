@@ -19,8 +19,7 @@ from mcp_a2a.cli.telling import for_people
 from mcp_a2a.cli.terminal import answered_for, can_confirm
 from mcp_a2a.errors.agents import PeerNotFoundError
 from mcp_a2a.plurals import many
-from mcp_a2a.protocol.naming import key_beginning
-from mcp_a2a.protocol.web_url import is_web
+from mcp_a2a.protocol.naming import kind_of_agent
 from mcp_a2a.server.fence import shown_who
 
 if TYPE_CHECKING:
@@ -70,7 +69,7 @@ def show(
     session = session_of(context)
     check_agent(agent)
     session.waiting_for = agent
-    view = _at_url(session, agent) if is_web(agent) else session.read(partial(_agent, agent))
+    view = _at_url(session, agent) if kind_of_agent(agent) == "url" else session.read(partial(_agent, agent))
     session.output.show(view, lambda: session.output.line("\n".join(render.agent_lines(view))))
 
 
@@ -138,7 +137,7 @@ def remove_peer(
     """Remove an A2A agent at a URL and its credential, and cancel its open tasks."""
     from mcp_a2a.api.agents import SetTrustRequest
 
-    if not is_web(agent):
+    if kind_of_agent(agent) != "url":
         raise UsageError(
             "Only agents at URLs can be removed. For other agents: mcp-a2a trust AGENT --undo, or mcp-a2a block AGENT"
         )
@@ -232,7 +231,7 @@ def allow(
 
     session = session_of(context)
     key = Aliases(session.settings().home).meant(key)
-    if not (is_web(key) or key.startswith("did:") or key_beginning(key)):
+    if kind_of_agent(key) == "name":
         raise UsageError("Name the agent by its did:key, its URL or your alias: any agent can claim any name.")
     check_agent(key, beginning=True)
     if undo:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from mcp_a2a.cli.columns import Cell, Column, Table
 from mcp_a2a.plurals import many
-from mcp_a2a.protocol.naming import short_key, shown_name, skeleton
+from mcp_a2a.protocol.naming import kind_of_agent, short_key, shown_name, skeleton
 from mcp_a2a.protocol.paths import by_source, route_word, without_pins
 from mcp_a2a.protocol.text import clean, preview
 from mcp_a2a.protocol.web_url import with_short_urls
@@ -63,7 +63,7 @@ def short_id(task_id: str) -> str:
 
 def short_who(did: str) -> str:
     """A key as a table shows it, by letters that every command takes; or a URL without what only its owner may see."""
-    return short_key(did) if did.startswith("did:") else shown_who(did)
+    return short_key(did) if kind_of_agent(did) == "did" else shown_who(did)
 
 
 AGENTS = (
@@ -152,7 +152,7 @@ def agent_lines(detail: AgentDetail) -> list[str]:
     agent, card = detail.agent, detail.card
     lines = [
         shown_name(agent.name) + (f"   your alias; it calls itself {agent.claimed}" if agent.alias else ""),
-        f"  {'key' if agent.did.startswith('did:') else 'url'}      {shown_who(agent.did)}",
+        f"  {'key' if kind_of_agent(agent.did) == 'did' else 'url'}      {shown_who(agent.did)}",
         *([f"  words    {agent.words}"] if agent.words else []),
         *(
             ["  signed   by a key we cannot verify, or for another place"]

@@ -30,7 +30,7 @@ from mcp_a2a.cli.waiting import (
 from mcp_a2a.errors.delivery import NoRouteError
 from mcp_a2a.errors.tasks import AlreadyEndedError, NotSentError
 from mcp_a2a.protocol.moment import Moment, at_rest
-from mcp_a2a.protocol.web_url import is_web
+from mcp_a2a.protocol.naming import kind_of_agent
 
 if TYPE_CHECKING:
     from pydantic import JsonValue
@@ -186,7 +186,7 @@ def show_task(
     check_task(task_id)
     task = session.read(partial(look, task_id, offset), at_rest=not (save or follow_it or wait > LOOK_SECONDS))
     # How a task stands at a URL is found out by asking there, which only a node can.
-    elsewhere = is_web(task.agent.did) and task.direction == "sent" and not task.done
+    elsewhere = kind_of_agent(task.agent.did) == "url" and task.direction == "sent" and not task.done
     if elsewhere:
         session.is_resting = False
     if save or elsewhere or not (session.is_resting or task.direction == "received" or at_rest(task.state)):

@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from functools import lru_cache
+from typing import Literal, TypeAlias
 
 from mcp_a2a.protocol.text import clean
 
@@ -71,6 +72,33 @@ def key_beginning(asked: str) -> str:
     """
     found = _KEY_BEGINNING.fullmatch(asked.strip())
     return f"did:key:{found[1]}" if found else ""
+
+
+AgentText: TypeAlias = Literal["did", "short key", "url", "name"]
+"""What a text that names an agent is."""
+
+Counterpart: TypeAlias = Literal["sealed", "http", "caller"]
+"""Kinds of other sides: an agent with a key, an agent at a URL, a program that calls this node (it has no courier)."""
+
+CALLER = "caller:"
+"""Begins what stands for a client of our A2A server. `caller:owner` is the owner of this node."""
+
+
+def kind_of_agent(text: str) -> AgentText:
+    """What a text is by which an agent is named. Nothing is checked but its beginning, or its form as a short key."""
+    begun = text.strip().lower()
+    if begun.startswith("did:"):
+        return "did"
+    if begun.startswith(("https://", "http://")):
+        return "url"
+    return "short key" if key_beginning(text) else "name"
+
+
+def counterpart_of(key: str) -> Counterpart:
+    """How the other side of a task is reached, by what stands for it in the journal: a did, a URL or `caller:NAME`."""
+    if key.startswith("did:"):
+        return "sealed"
+    return "caller" if key.startswith(CALLER) else "http"
 
 
 def is_name(name: str) -> bool:

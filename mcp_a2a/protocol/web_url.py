@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection
 from urllib.parse import SplitResult, urlsplit
 
 from mcp_a2a.errors.web import AddressNotAllowedError
+from mcp_a2a.protocol.naming import kind_of_agent
 from mcp_a2a.protocol.paths import ip_text
 from mcp_a2a.protocol.text import clean
 
@@ -74,11 +75,6 @@ def without_zone(text: str) -> str:
     return _ZONE.sub(r"\1", text)
 
 
-def is_web(text: str) -> bool:
-    """True if a text is meant to be a URL of the web."""
-    return text.strip().lower().startswith(("http://", "https://"))
-
-
 def spelled(url: str) -> str:
     """The canonical spelling of a URL: equal places have equal spellings."""
     try:
@@ -128,12 +124,12 @@ def _beginning(url: str) -> str:
     """As much of what is no URL as its writer needs to know it again: no password, and no more words than of a host."""
     scheme, _, rest = url.strip().partition("://")
     host = _NO_HOST.split(rest.rpartition("@")[2], maxsplit=1)[0][:MAX_HOST_SHOWN]
-    return f"{scheme.lower()}://{host}/" if is_web(url) and host else ""
+    return f"{scheme.lower()}://{host}/" if kind_of_agent(url) == "url" and host else ""
 
 
 def with_short_urls(sentence: str, typed: Collection[str] = ()) -> str:
     """A sentence of ours in which every URL of the web is as it is shown, but for what its reader `typed`."""
-    own = {spelled(url).rstrip("/") for url in typed if is_web(url)}
+    own = {spelled(url).rstrip("/") for url in typed if kind_of_agent(url) == "url"}
     return _IN_A_SENTENCE.sub(
         lambda found: found[0] if spelled(found[0]).rstrip("/") in own else shown_url(found[0]), sentence
     )

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from mcp_a2a.protocol.model import TaskState
 from mcp_a2a.protocol.moment import Moment, delivery_of, state_of
+from mcp_a2a.protocol.naming import counterpart_of
 from mcp_a2a.protocol.task.task import Task
 from mcp_a2a.store.records import SELECT_TASK, read_tasks
 from mcp_a2a.store.schema import LISTED
@@ -124,7 +125,7 @@ class Within:
     @property
     def is_counted(self) -> bool:
         """True if the database keeps the number of these tasks."""
-        of_client = bool(self.caller) or self.peer.startswith("caller:")
+        of_client = bool(self.caller) or counterpart_of(self.peer) == "caller"
         return self.after is None and (self.context_id is None or of_client)
 
 

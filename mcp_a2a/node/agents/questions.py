@@ -20,7 +20,8 @@ from mcp_a2a.node.peers.ways import Ways
 from mcp_a2a.node.peers.web_book import WebBook, ping_web
 from mcp_a2a.node.peers.web_peer import WebPeer
 from mcp_a2a.node.runtime.handlers import answers
-from mcp_a2a.protocol.web_url import is_shortened, is_web
+from mcp_a2a.protocol.naming import kind_of_agent
+from mcp_a2a.protocol.web_url import is_shortened
 
 
 @dataclass(eq=False)
@@ -60,14 +61,14 @@ class Agents:
     async def meant(self, asked: str, consent: Consent) -> Peer | WebPeer:
         """The agent that is meant; a URL that was never met is read if that may be."""
         asked = self.directory.aliases.meant(asked)
-        if is_web(asked) and not is_shortened(asked) and self.web.known(asked) is None:
+        if kind_of_agent(asked) == "url" and not is_shortened(asked) and self.web.known(asked) is None:
             self.consent.check_url(asked, consent)
         return await self.search.named(asked, meet=True)
 
     @answers(AddPeerRequest)
     async def add_peer(self, request: AddPeerRequest) -> AgentView:
         """Dial an address and remember it."""
-        if is_web(request.address):
+        if kind_of_agent(request.address) == "url":
             web = await self.web.add(request.address, request.headers)
             peer = self.ways.sealed(web)
             if peer is not None:

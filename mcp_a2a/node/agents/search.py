@@ -18,8 +18,8 @@ from mcp_a2a.node.peers.ways import Ways
 from mcp_a2a.node.peers.web_book import WebBook
 from mcp_a2a.node.peers.web_peer import LAN, WebPeer
 from mcp_a2a.protocol.did import PeerId
-from mcp_a2a.protocol.naming import key_beginning, same_name
-from mcp_a2a.protocol.web_url import is_web, shown_url
+from mcp_a2a.protocol.naming import key_beginning, kind_of_agent, same_name
+from mcp_a2a.protocol.web_url import shown_url
 
 
 @dataclass(eq=False)
@@ -50,13 +50,13 @@ class Search:
 
     async def named(self, asked: str, *, meet: bool = False) -> Peer | WebPeer:
         """The same for a text that is no alias."""
-        web = self.web
-        if is_web(asked):
+        web, kind = self.web, kind_of_agent(asked)
+        if kind == "url":
             known = web.known(asked)
             if known is None and not meet:
                 raise PeerNotFoundError(asked)
             return known or await web.find(asked)
-        if asked.startswith("did:") or key_beginning(asked):
+        if kind != "name":
             return await self._find(asked)  # a text in the form of a key never means an agent of that name
         if not self._is_present(asked):
             await self.patience.until(lambda: self._is_present(asked) or web.named(asked))

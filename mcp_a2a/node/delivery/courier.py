@@ -9,13 +9,10 @@ the next event. It checks signatures before it reports: `Answered.signed` is the
 
 from __future__ import annotations
 
-from typing import Literal, Protocol
+from typing import Protocol
 
 from mcp_a2a.node.delivery.model import Route, Send
 from mcp_a2a.node.delivery.patience import Patience
-
-Counterpart = Literal["sealed", "http", "caller"]
-"""Kinds of other sides: an agent with a key, an agent at a URL, a program that calls this node (it has no courier)."""
 
 
 class Courier(Protocol):

@@ -54,6 +54,7 @@ from mcp_a2a.ports import Link
 from mcp_a2a.protocol.blob import piece_of
 from mcp_a2a.protocol.control import Answer
 from mcp_a2a.protocol.did import PeerId
+from mcp_a2a.protocol.naming import counterpart_of
 from mcp_a2a.protocol.receipt import envelope_id_of
 from mcp_a2a.protocol.replay import stale_difference
 from mcp_a2a.store.journal import OutboxRow, drop_outbox, redate_outbox
@@ -112,7 +113,7 @@ class Outbox:
     def expect(self, peers: Iterable[str]) -> None:
         """These have tasks of ours that are not finished: look for them."""
         for did in peers:
-            if did.startswith("did:"):
+            if counterpart_of(did) == "sealed":
                 self._queue.attend(did, self._at(), wanted=True)
         self._advance()
 

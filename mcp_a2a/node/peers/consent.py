@@ -30,8 +30,8 @@ from mcp_a2a.node.peers.web_peer import WebPeer
 from mcp_a2a.node.runtime.context import Context
 from mcp_a2a.protocol.did import PeerId
 from mcp_a2a.protocol.model import Part
-from mcp_a2a.protocol.naming import key_beginning
-from mcp_a2a.protocol.web_url import agent_url, is_shortened, is_web, shown_url
+from mcp_a2a.protocol.naming import key_beginning, kind_of_agent
+from mcp_a2a.protocol.web_url import agent_url, is_shortened, shown_url
 from mcp_a2a.store.consents import Subject, find_consent, forget_consents, save_consent
 
 DECLINED_SECONDS = 86_400.0
@@ -49,7 +49,7 @@ def key_of(agent: Peer | WebPeer) -> str:
 
 def shown_key(agent: str) -> str:
     """What names an agent to a person or a model: its did, or its URL without the words in it."""
-    return shown_url(agent) if is_web(agent) else agent
+    return shown_url(agent) if kind_of_agent(agent) == "url" else agent
 
 
 class ConsentBook:
@@ -176,7 +176,7 @@ class ConsentBook:
             AliasAlikeError: it only looks like an alias.
         """
         wanted = self._directory.aliases.meant(asked.strip())
-        if is_web(wanted):
+        if kind_of_agent(wanted) == "url":
             known = self._web.known(wanted)
             if known is None and is_shortened(wanted) and wanted not in self._asked:
                 raise PeerNotFoundError(asked)

@@ -21,7 +21,7 @@ from mcp_a2a.protocol.bundle import KeyBundle
 from mcp_a2a.protocol.did import PeerId
 from mcp_a2a.protocol.model import AgentSkill
 from mcp_a2a.protocol.names import fingerprint_words, memorable_name
-from mcp_a2a.protocol.naming import claimed_name, key_beginning, same_name, shown_name, skeleton
+from mcp_a2a.protocol.naming import claimed_name, key_beginning, kind_of_agent, same_name, shown_name, skeleton
 from mcp_a2a.store.aliases import Aliases
 from mcp_a2a.store.database import Database
 from mcp_a2a.store.journal import PeerRow, forget_strangers, save_peer
@@ -275,7 +275,7 @@ class Directory:
 
     def named(self, asked: str) -> Peer:
         """The same for a text that is no alias."""
-        if asked.startswith("did:") or key_beginning(asked):
+        if kind_of_agent(asked) != "name":
             return self._by_did(asked)
         alike = self.alike(asked)
         if len(alike) == 1 and same_name(alike[0].name, asked):

@@ -20,6 +20,7 @@ from mcp_a2a.node.tasks.receive import MAX_OPEN_PER_PEER, too_many_open
 from mcp_a2a.node.tasks.repeated import check_message, check_opening
 from mcp_a2a.node.tasks.sending import Draft, Sending, with_files
 from mcp_a2a.protocol.model import Delivery, Message, Role
+from mcp_a2a.protocol.naming import CALLER
 from mcp_a2a.protocol.task.events import Canceled, Opened, Replied, Spoken
 from mcp_a2a.protocol.task.ids import task_id_of
 from mcp_a2a.protocol.task.machine import Change
@@ -27,10 +28,6 @@ from mcp_a2a.protocol.task.table import can
 from mcp_a2a.protocol.task.task import Task
 from mcp_a2a.store.database import Landing
 from mcp_a2a.store.records import get_task, has_task, save
-
-CALLER = "caller:"
-"""The other side of a task at our own agent: a client of our A2A server. `caller:owner` is the owner of this node."""
-
 
 AHEAD_SECONDS = 1.0
 """A caller that waits for less wants the task itself; a task without a caller is on the disk long before that."""

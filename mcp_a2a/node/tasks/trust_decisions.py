@@ -28,11 +28,11 @@ from mcp_a2a.node.tasks.inbox import Inbox
 from mcp_a2a.node.tasks.news import News
 from mcp_a2a.plurals import many
 from mcp_a2a.protocol.did import PeerId
+from mcp_a2a.protocol.naming import kind_of_agent
 from mcp_a2a.protocol.task.error import ErrorDetail
 from mcp_a2a.protocol.task.events import Canceled, Rejected
 from mcp_a2a.protocol.task.machine import Change
 from mcp_a2a.protocol.task.task import Task
-from mcp_a2a.protocol.web_url import is_web
 from mcp_a2a.store.consents import forget_consents
 from mcp_a2a.store.journal import OutboxRow, drop_held, save_peer
 from mcp_a2a.store.records import open_tasks_with, save
@@ -65,7 +65,7 @@ class TrustDecisions:
             PeerNotFoundError, AmbiguousNameError, KeyChangedError
         """
         asked = self.directory.aliases.meant(request.agent)
-        known = self.web.known(asked) if is_web(asked) else None
+        known = self.web.known(asked) if kind_of_agent(asked) == "url" else None
         if known is not None:
             return await self._decide_about(known, request)
         peer = self._meant(request.agent)

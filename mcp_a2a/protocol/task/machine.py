@@ -178,8 +178,8 @@ WITHDRAWN = ErrorDetail(code="canceled", message="You withdrew it before it was 
 
 def withdrawal(task: Task) -> e.Canceled | e.CancelAsked:
     """What it is that the caller of a task no longer wants it: an end, unless its agent has it and must end it."""
-    is_peer = task.peer.startswith("did:")
-    has_arrived = task.delivery == Delivery.DELIVERED if is_peer else task.remote is not None
+    is_sealed = task.counterpart == "sealed"
+    has_arrived = task.delivery == Delivery.DELIVERED if is_sealed else task.remote is not None
     return e.CancelAsked() if has_arrived else e.Canceled(error=WITHDRAWN)
 
 

@@ -5,15 +5,14 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING
 
 from mcp_a2a.protocol.blob import by_content
 from mcp_a2a.protocol.model import Artifact, Delivery, Message, Role, TaskState, TaskStatus
+from mcp_a2a.protocol.naming import Counterpart, counterpart_of
 from mcp_a2a.protocol.state import is_terminal
 from mcp_a2a.protocol.task.error import ErrorDetail
 from mcp_a2a.protocol.times import parse_iso_untrusted
-
-Counterpart: TypeAlias = Literal["sealed", "http", "caller"]
 
 _EPOCH = datetime.fromtimestamp(0, UTC)
 
@@ -106,9 +105,7 @@ class Task:
     @property
     def counterpart(self) -> Counterpart:
         """How the other side is reached: by sealed messages, at its URL, or not at all, since it asks by itself."""
-        if self.peer.startswith("did:"):
-            return "sealed"
-        return "caller" if self.peer.startswith("caller:") else "http"
+        return counterpart_of(self.peer)
 
     @property
     def since(self) -> datetime:
