@@ -9,9 +9,10 @@ import anyio
 
 from mcp_a2a.node.networks.networks import Networks
 from mcp_a2a.node.networks.publishing import Publishing
-from mcp_a2a.node.peers.directory import Directory, Peer
+from mcp_a2a.node.peers.directory import Directory
 from mcp_a2a.node.peers.lookups import Lookups
 from mcp_a2a.node.peers.own_advert import OwnAdvert
+from mcp_a2a.node.peers.peer import Peer
 from mcp_a2a.protocol.advert import MAX_ADDRESSES
 from mcp_a2a.protocol.paths import DirectAddr, TransportAddr
 

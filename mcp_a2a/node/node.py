@@ -27,10 +27,11 @@ from mcp_a2a.node.networks.networks import Networks
 from mcp_a2a.node.networks.publishing import Publishing
 from mcp_a2a.node.peers.consent import ConsentBook
 from mcp_a2a.node.peers.dialer import Dialer
-from mcp_a2a.node.peers.directory import Directory, Peer
+from mcp_a2a.node.peers.directory import Directory
 from mcp_a2a.node.peers.duplicate_keys import DuplicateKeys
 from mcp_a2a.node.peers.lookups import Lookups
 from mcp_a2a.node.peers.own_advert import OwnAdvert
+from mcp_a2a.node.peers.peer import Peer
 from mcp_a2a.node.peers.trust import TrustBook
 from mcp_a2a.node.peers.ways import Ways
 from mcp_a2a.node.peers.web_book import WebBook

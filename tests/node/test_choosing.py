@@ -21,7 +21,7 @@ from mcp_a2a.api.tasks import (
     TaskView,
 )
 from mcp_a2a.errors.tasks import NotAwaitingReplyError
-from mcp_a2a.node.peers.directory import Peer
+from mcp_a2a.node.peers.peer import Peer
 from mcp_a2a.ports import Link
 from mcp_a2a.protocol.model import Delivery, TaskState
 from mcp_a2a.protocol.moment import Moment

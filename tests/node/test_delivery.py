@@ -22,7 +22,7 @@ from mcp_a2a.errors.agents import PeerNotFoundError
 from mcp_a2a.errors.delivery import NoRouteError
 from mcp_a2a.errors.machine import StorageFullError
 from mcp_a2a.errors.tasks import KeyReusedError, LeaseLostError, SelfSendError
-from mcp_a2a.node.peers.directory import Peer
+from mcp_a2a.node.peers.peer import Peer
 from mcp_a2a.ports import Link
 from mcp_a2a.protocol.model import AgentSkill, Delivery
 from mcp_a2a.protocol.moment import Moment

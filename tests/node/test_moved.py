@@ -11,7 +11,7 @@ from mcp_a2a.api.diagnostics import NetcheckRequest
 from mcp_a2a.api.networks import InviteRequest
 from mcp_a2a.node.moves import MOVED_SECONDS
 from mcp_a2a.node.node import Node
-from mcp_a2a.node.peers.directory import Peer
+from mcp_a2a.node.peers.peer import Peer
 from mcp_a2a.ports import Sighting
 from mcp_a2a.protocol.heartbeat import DEAD_SECONDS
 from mcp_a2a.protocol.paths import DirectAddr

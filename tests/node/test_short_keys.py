@@ -11,7 +11,7 @@ from mcp_a2a.api.diagnostics import PingRequest
 from mcp_a2a.api.tasks import SendTaskRequest
 from mcp_a2a.errors.agents import AmbiguousNameError, PeerNotFoundError
 from mcp_a2a.errors.tasks import SelfSendError
-from mcp_a2a.node.peers.directory import Peer
+from mcp_a2a.node.peers.peer import Peer
 from mcp_a2a.protocol.did import PeerId
 from mcp_a2a.protocol.naming import SHORT_KEY, key_beginning, short_key
 from mcp_a2a.store.journal import PeerRow

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from mcp_a2a.api.agents import AgentView
 from mcp_a2a.node.delivery.outbox import Outbox
 from mcp_a2a.node.networks.networks import Networks
-from mcp_a2a.node.peers.directory import Directory, Peer
+from mcp_a2a.node.peers.directory import Directory
+from mcp_a2a.node.peers.peer import Peer
 from mcp_a2a.node.peers.peer_views import agent_view
 from mcp_a2a.node.peers.trust import TrustBook
 from mcp_a2a.node.peers.ways import Ways

@@ -11,8 +11,9 @@ import anyio
 from mcp_a2a.api.agents import AgentView, DiscoverRequest, DiscoverView
 from mcp_a2a.node.agents.agent_views import AgentViews
 from mcp_a2a.node.agents.patience import Patience
-from mcp_a2a.node.peers.directory import Directory, Peer
+from mcp_a2a.node.peers.directory import Directory
 from mcp_a2a.node.peers.lookups import Lookups
+from mcp_a2a.node.peers.peer import Peer
 from mcp_a2a.node.peers.trust import TrustBook
 from mcp_a2a.node.peers.ways import Ways
 from mcp_a2a.node.peers.web_peer import WebPeer

@@ -8,8 +8,9 @@ import anyio
 
 from mcp_a2a.node.networks.networks import Networks
 from mcp_a2a.node.peers.dialer import Dialer
-from mcp_a2a.node.peers.directory import Directory, Peer
+from mcp_a2a.node.peers.directory import Directory
 from mcp_a2a.node.peers.lookups import Lookups
+from mcp_a2a.node.peers.peer import Peer
 from mcp_a2a.node.runtime.clocks import Clocks
 from mcp_a2a.node.runtime.context import wait_until
 

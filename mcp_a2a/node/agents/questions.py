@@ -14,7 +14,8 @@ from mcp_a2a.node.agents.patience import Patience
 from mcp_a2a.node.agents.reach import Reach
 from mcp_a2a.node.agents.search import Search
 from mcp_a2a.node.peers.consent import ConsentBook
-from mcp_a2a.node.peers.directory import Directory, Peer
+from mcp_a2a.node.peers.directory import Directory
+from mcp_a2a.node.peers.peer import Peer
 from mcp_a2a.node.peers.peer_views import addresses_of
 from mcp_a2a.node.peers.ways import Ways
 from mcp_a2a.node.peers.web_book import WebBook, ping_web

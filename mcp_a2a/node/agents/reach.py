@@ -13,9 +13,9 @@ from mcp_a2a.errors.networks import RelayError
 from mcp_a2a.node.delivery.outcomes import REFUSALS, RELAY_REFUSALS
 from mcp_a2a.node.networks.networks import Networks
 from mcp_a2a.node.peers.dialer import Dialer
-from mcp_a2a.node.peers.directory import Peer
 from mcp_a2a.node.peers.lookups import Lookups
 from mcp_a2a.node.peers.own_advert import OwnAdvert
+from mcp_a2a.node.peers.peer import Peer
 from mcp_a2a.node.peers.peer_views import reached_at
 from mcp_a2a.node.runtime.context import wait_until
 from mcp_a2a.node.runtime.handlers import answers

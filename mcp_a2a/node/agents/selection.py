@@ -15,7 +15,8 @@ from mcp_a2a.errors.agents import ConsentDeclinedError, SkillNotFoundError
 from mcp_a2a.node.agents.patience import Patience
 from mcp_a2a.node.agents.search import Search
 from mcp_a2a.node.peers.consent import ConsentBook, Standing, key_of, shown_key
-from mcp_a2a.node.peers.directory import Directory, Peer
+from mcp_a2a.node.peers.directory import Directory
+from mcp_a2a.node.peers.peer import Peer
 from mcp_a2a.node.peers.trust import TrustBook
 from mcp_a2a.node.peers.web_peer import WebPeer
 

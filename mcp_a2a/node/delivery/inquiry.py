@@ -22,7 +22,8 @@ from mcp_a2a.errors.delivery import LinkError, TooLargeError, UnsendableError
 from mcp_a2a.node.delivery.letters import ASK_SECONDS, ask_payload, update_letter
 from mcp_a2a.node.delivery.outbox import Outbox
 from mcp_a2a.node.peers.dialer import Dialer
-from mcp_a2a.node.peers.directory import Directory, Peer
+from mcp_a2a.node.peers.directory import Directory
+from mcp_a2a.node.peers.peer import Peer
 from mcp_a2a.node.runtime.context import Context, wait_until
 from mcp_a2a.ports import Link
 from mcp_a2a.protocol.blob import BlobRef, is_blob

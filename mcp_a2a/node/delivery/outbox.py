@@ -48,7 +48,8 @@ from mcp_a2a.node.delivery.queue import SLICE, DeliveryQueue
 from mcp_a2a.node.delivery.sealed import SealedCourier
 from mcp_a2a.node.delivery.words import said
 from mcp_a2a.node.peers.dialer import Dialer
-from mcp_a2a.node.peers.directory import Directory, Peer
+from mcp_a2a.node.peers.directory import Directory
+from mcp_a2a.node.peers.peer import Peer
 from mcp_a2a.node.runtime.context import Context, ticks_of_loop, wait_until
 from mcp_a2a.ports import Link
 from mcp_a2a.protocol.blob import piece_of

@@ -19,7 +19,8 @@ from mcp_a2a.node.delivery.letters import piece_payload
 from mcp_a2a.node.delivery.model import At, Fault, Outgoing, Route, Send, Way
 from mcp_a2a.node.delivery.queue import DeliveryQueue
 from mcp_a2a.node.peers.dialer import Dialer
-from mcp_a2a.node.peers.directory import Directory, Peer
+from mcp_a2a.node.peers.directory import Directory
+from mcp_a2a.node.peers.peer import Peer
 from mcp_a2a.node.runtime.context import Context
 from mcp_a2a.ports import Link
 from mcp_a2a.protocol import heartbeat

@@ -16,7 +16,8 @@ from mcp_a2a.errors.machine import ConfigurationError
 from mcp_a2a.errors.networks import NetworkNotFoundError, RelayError
 from mcp_a2a.errors.protocol import LocalProtocolError, RemoteProtocolError
 from mcp_a2a.file_events import watched
-from mcp_a2a.node.peers.directory import Directory, Peer
+from mcp_a2a.node.peers.directory import Directory
+from mcp_a2a.node.peers.peer import Peer
 from mcp_a2a.node.runtime.context import Changes, Context
 from mcp_a2a.ports import Sighting
 from mcp_a2a.protocol.advert import Advert

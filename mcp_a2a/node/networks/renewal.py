@@ -24,7 +24,8 @@ from mcp_a2a.node.delivery.outbox import Outbox
 from mcp_a2a.node.networks.membership import Membership
 from mcp_a2a.node.networks.networks import Joined, Networks
 from mcp_a2a.node.networks.publishing import Publishing
-from mcp_a2a.node.peers.directory import Directory, Peer
+from mcp_a2a.node.peers.directory import Directory
+from mcp_a2a.node.peers.peer import Peer
 from mcp_a2a.node.runtime.context import Context, delivery_of
 from mcp_a2a.node.runtime.handlers import answers
 from mcp_a2a.node.runtime.refusal import Refusal

@@ -23,7 +23,8 @@ from mcp_a2a.api.view import Consent
 from mcp_a2a.errors.agents import ConsentDeclinedError, ConsentNeededError, PeerNotFoundError
 from mcp_a2a.errors.protocol import RemoteProtocolError
 from mcp_a2a.node.files.attaching import Attaching
-from mcp_a2a.node.peers.directory import Directory, Peer
+from mcp_a2a.node.peers.directory import Directory
+from mcp_a2a.node.peers.peer import Peer
 from mcp_a2a.node.peers.trust import TrustBook
 from mcp_a2a.node.peers.web_book import WebBook
 from mcp_a2a.node.peers.web_peer import WebPeer

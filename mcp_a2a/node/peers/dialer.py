@@ -15,7 +15,8 @@ import anyio
 import anyio.lowlevel
 
 from mcp_a2a.errors.delivery import LinkError, NoRouteError
-from mcp_a2a.node.peers.directory import Directory, Peer
+from mcp_a2a.node.peers.directory import Directory
+from mcp_a2a.node.peers.peer import Peer
 from mcp_a2a.node.runtime.context import Context, pause_after, wait_until
 from mcp_a2a.ports import Link, Sighting, Transport
 from mcp_a2a.protocol.backoff import Backoff

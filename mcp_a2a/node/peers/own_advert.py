@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from mcp_a2a.errors.delivery import LinkError
 from mcp_a2a.errors.protocol import RemoteProtocolError
-from mcp_a2a.node.peers.directory import Peer
+from mcp_a2a.node.peers.peer import Peer
 from mcp_a2a.node.runtime.context import Context
 from mcp_a2a.ports import Link
 from mcp_a2a.protocol.advert import MAX_ADVERT_BYTES, Advert

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from mcp_a2a.api.agents import AgentView, SkillView
 from mcp_a2a.api.view import Trust
-from mcp_a2a.node.peers.directory import Peer
+from mcp_a2a.node.peers.peer import Peer
 from mcp_a2a.ports import Link
 from mcp_a2a.protocol.model import AgentSkill
 from mcp_a2a.protocol.paths import TransportAddr, parse_address, route_of

@@ -10,7 +10,7 @@ from mcp_a2a.protocol.did import PeerId
 from mcp_a2a.protocol.link_places import Standing
 
 if TYPE_CHECKING:
-    from mcp_a2a.node.peers.directory import Peer
+    from mcp_a2a.node.peers.peer import Peer
 
 
 _STANDINGS: dict[Trust, Standing] = {

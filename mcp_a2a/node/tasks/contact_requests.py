@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from mcp_a2a.node.delivery.letters import update_letter
 from mcp_a2a.node.files.pieces import Pieces
-from mcp_a2a.node.peers.directory import Peer
+from mcp_a2a.node.peers.peer import Peer
 from mcp_a2a.node.runtime.context import Context
 from mcp_a2a.node.runtime.refusal import Refusal
 from mcp_a2a.node.tasks.receipts import Receipts

@@ -26,7 +26,8 @@ from mcp_a2a.errors.protocol import RemoteProtocolError, StaleError, UnknownKeyE
 from mcp_a2a.node.delivery.inquiry import Memory
 from mcp_a2a.node.delivery.outbox import Outbox
 from mcp_a2a.node.files.pieces import NOT_ADMITTED, Pieces
-from mcp_a2a.node.peers.directory import Directory, Peer
+from mcp_a2a.node.peers.directory import Directory
+from mcp_a2a.node.peers.peer import Peer
 from mcp_a2a.node.peers.trust import TrustBook
 from mcp_a2a.node.runtime.context import Context
 from mcp_a2a.node.runtime.refusal import Refusal

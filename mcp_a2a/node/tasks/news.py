@@ -15,7 +15,7 @@ import anyio
 from mcp_a2a.api.news import EventKind, EventView, NewsRequest, NewsView
 from mcp_a2a.api.view import AgentRef
 from mcp_a2a.node.networks.networks import Networks
-from mcp_a2a.node.peers.directory import Peer
+from mcp_a2a.node.peers.peer import Peer
 from mcp_a2a.node.runtime.context import Context, wait_until
 from mcp_a2a.node.runtime.handlers import answers
 from mcp_a2a.node.tasks.contact_requests import HELD_SECONDS

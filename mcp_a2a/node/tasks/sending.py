@@ -17,7 +17,7 @@ from mcp_a2a.node.delivery.outbox import Outbox
 from mcp_a2a.node.files.attaching import MIB, Attached, Attaching
 from mcp_a2a.node.peers.consent import ConsentBook
 from mcp_a2a.node.peers.dialer import Dialer
-from mcp_a2a.node.peers.directory import Peer
+from mcp_a2a.node.peers.peer import Peer
 from mcp_a2a.node.runtime.context import Context
 from mcp_a2a.node.tasks.repeated import check_message, check_opening, check_turn
 from mcp_a2a.node.tasks.waiting import Waiting

@@ -9,7 +9,8 @@ from mcp_a2a.node.agents.agent_views import AgentViews
 from mcp_a2a.node.delivery.outbox import Outbox
 from mcp_a2a.node.delivery.web_courier import WebCourier
 from mcp_a2a.node.files.files import Files, shown
-from mcp_a2a.node.peers.directory import Directory, Peer
+from mcp_a2a.node.peers.directory import Directory
+from mcp_a2a.node.peers.peer import Peer
 from mcp_a2a.node.runtime.context import Context
 from mcp_a2a.node.tasks.task_views import Cargo, Way, task_view
 from mcp_a2a.ports import Link

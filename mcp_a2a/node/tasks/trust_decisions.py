@@ -17,8 +17,9 @@ from mcp_a2a.errors.protocol import RemoteProtocolError
 from mcp_a2a.node.agents.agent_views import AgentViews
 from mcp_a2a.node.delivery.outbox import Outbox
 from mcp_a2a.node.delivery.web_courier import WebCourier
-from mcp_a2a.node.peers.directory import Directory, Peer
+from mcp_a2a.node.peers.directory import Directory
 from mcp_a2a.node.peers.own_advert import OwnAdvert
+from mcp_a2a.node.peers.peer import Peer
 from mcp_a2a.node.peers.web_book import WebBook
 from mcp_a2a.node.peers.web_peer import WebPeer
 from mcp_a2a.node.runtime.context import Context
