@@ -6,7 +6,7 @@ from mcp_a2a.node.agents.discovery import Discovery
 from mcp_a2a.node.agents.known_agents import KnownAgents
 from mcp_a2a.node.agents.own_agent import OwnAgent
 from mcp_a2a.node.agents.patience import Patience
-from mcp_a2a.node.agents.questions import Agents
+from mcp_a2a.node.agents.questions import Agents, Pings
 from mcp_a2a.node.agents.reach import Reach
 from mcp_a2a.node.agents.search import Search
 from mcp_a2a.node.agents.selection import Selector
@@ -46,21 +46,17 @@ class LocalApi(LocalNode):
             context, directory, web, node.web_courier, own_advert, node.outbox, inbox, node.intake.contacts,
             node.news, views,
         )  # fmt: skip
-        reach = Reach(node.dialer, own_advert, networks, lookups)
-        agents = Agents(own, directory, web, ways, node.consent, search, patience, views, self.known_agents, reach)
+        reach = Reach(directory, web, node.dialer, own_advert, networks, lookups)
+        pings: Pings = {"sealed": reach.ping, "http": reach.ping_url}
+        agents = Agents(own, directory, web, ways, node.consent, search, patience, views, self.known_agents, pings)
         selector = Selector(directory, trust, node.consent, search, patience)
-        shown = ShownTasks(context, directory, node.outbox, node.web_courier, node.files, views)
-        self.tasks = Tasks(
-            context, agents, selector, networks, sending, node.choosing, node.web_sending, node.sender_to, node.look,
-            node.files, shown,
-        )  # fmt: skip
+        shown = ShownTasks(context, directory, node.couriers, node.files, views)
+        self.tasks = Tasks(context, agents, selector, networks, sending, node.choosing, node.files, shown)
         """The tasks of the owner."""
         renewal = Renewal(context, directory, networks, publishing, self.membership, node.outbox)
         node.intake.on_network = renewal.renewed
-        a2a = A2ATasks(
-            context, search, OwnTasks(context, inbox, node.attaching, sending, node.news), sending, node.web_sending,
-            node.sender_to, node.look, node.events, node.pushes,
-        )  # fmt: skip
+        own_tasks = OwnTasks(context, inbox, node.attaching, sending, node.news)
+        a2a = A2ATasks(context, search, own_tasks, sending, node.events, node.pushes)
         node.on_answer = reach.answer_received
         super().__init__(
             Discovery(directory, ways, trust, context.database, lookups, patience, views),

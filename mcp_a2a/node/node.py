@@ -45,7 +45,8 @@ from mcp_a2a.node.tasks.news import News
 from mcp_a2a.node.tasks.pushes import Pushes
 from mcp_a2a.node.tasks.quota import TaskQuota
 from mcp_a2a.node.tasks.sending import Sending
-from mcp_a2a.node.tasks.web_sending import WebSending
+from mcp_a2a.node.tasks.task_couriers import HttpTasks, SealedTasks, TaskCouriers
+from mcp_a2a.node.tasks.waiting import Waiting
 from mcp_a2a.ports import Credentials, Link, Sighting
 from mcp_a2a.protocol.bundle import KeyRing
 from mcp_a2a.protocol.control import Answer
@@ -53,7 +54,6 @@ from mcp_a2a.protocol.did import PeerId
 from mcp_a2a.protocol.envelope import Envelope
 from mcp_a2a.protocol.link_places import Standing
 from mcp_a2a.protocol.paths import route_word
-from mcp_a2a.protocol.task.task import Task
 from mcp_a2a.store.aliases import Aliases
 from mcp_a2a.store.callers import CallerFolder
 from mcp_a2a.store.journal import (
@@ -86,17 +86,20 @@ class Node:
         self.attaching = Attaching(context, parts.files_folder, parts.home)
         self.web = WebBook(context, parts.web, self.directory.changes)
         self.consent = ConsentBook(context, self.trust, self.directory, self.web, self.attaching)
-        self.sending = Sending(context, self.dialer, self.outbox, self.attaching, self.consent)
-        self.choosing = Choosing(context, self.sending, self.dialer, self.outbox, self.outcomes, self.attaching)
+        self.inquiry = Inquiry(context, self.directory, self.dialer, self.outbox)
         self.web_courier = WebCourier(context, self.web, self.files)
-        self.web_sending = WebSending(context, self.web, self.web_courier, self.attaching, self.sending, self.consent)
+        self.couriers: TaskCouriers = {
+            "sealed": SealedTasks(context, self.directory, self.dialer, self.outbox, self.inquiry),
+            "http": HttpTasks(context, self.web, self.web_courier),
+        }
+        self.sending = Sending(context, self.couriers, self.attaching, self.consent, Waiting(context, self.outbox))
+        self.choosing = Choosing(context, self.sending, self.outcomes, self.attaching)
         self.events = Events(context)
         self.pushes = Pushes(context, self.events, parts.hooks, CallerFolder(parts.folder))
         self.inbox = Inbox(context, self.outbox, self.attaching, parts.lease_seconds)
         self.intake = Intake(
             context, self.directory, self.trust, ring, (self.inbox, self.outbox), TaskQuota(parts.accept_rate)
         )
-        self.inquiry = Inquiry(context, self.directory, self.dialer, self.outbox)
         self.own_advert = OwnAdvert(context, ring, parts.card)
         self.networks = Networks(context, self.directory, parts.relays, parts.networks, parts.near)
         self.publishing = Publishing(context, self.own_advert, self.networks)
@@ -198,17 +201,6 @@ class Node:
     def lost(self, peer: PeerId, provenance: str) -> None:
         """A lookup no longer sees a peer. An open link outweighs that."""
         self.directory.lost(peer, provenance)
-
-    async def look(self, record: Task) -> None:
-        """Ask the agent of a task about it, for a moment, because a caller reads the task. `record` may be old then."""
-        if record.counterpart == "http":
-            await self.web_courier.glance(record)
-        else:
-            await self.inquiry.question(record)
-
-    def sender_to(self, record: Task) -> Sending | WebSending:
-        """Who sends to the other side of a task."""
-        return self.web_sending if record.counterpart == "http" else self.sending
 
     # --- networks --------------------------------------------------------------------------------
 

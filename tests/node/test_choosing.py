@@ -91,7 +91,7 @@ async def scene(world: World) -> AsyncIterator[Scene]:
         await acquainted(alice, bob)
         await acquainted(alice, carol)
         scene = Scene(alice, (bob, carol))
-        alice.node.choosing._dialer = scene  # type: ignore[assignment]
+        alice.node.couriers["sealed"].dialer = scene  # type: ignore[assignment]
         yield scene
 
 

@@ -383,7 +383,7 @@ async def test_work_by_skill_stays_with_an_agent_that_accepts_it_while_the_next_
         await acquainted(alice, bob)
         await acquainted(alice, carol)
         singers = {bob.did: bob, carol.did: carol}
-        dialer, asked = alice.node.sending._dialer, list[Person]()
+        dialer, asked = alice.node.dialer, list[Person]()
         connect = dialer.connect
 
         async def connect_slowly(peer: Peer) -> Link:

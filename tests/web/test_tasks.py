@@ -28,6 +28,7 @@ from mcp_a2a.errors.delivery import NoRouteError
 from mcp_a2a.errors.machine import StorageFullError
 from mcp_a2a.errors.tasks import KeyReusedError
 from mcp_a2a.errors.web import AddressNotAllowedError, CardError
+from mcp_a2a.node.agents.selection import Candidate
 from mcp_a2a.protocol.backoff import Backoff
 from mcp_a2a.protocol.model import AgentInterface, Delivery, Message, Part, Role, TaskDocument
 from mcp_a2a.protocol.moment import Moment
@@ -123,10 +124,13 @@ async def test_a_request_by_skill_gets_no_task_of_another_with_its_key_that_came
         peer = ada.node.web.known(await added(ada, other))
         assert peer is not None
         first = SendTaskBySkillRequest(skill="shout", message="one", wait_seconds=30, idempotency_key="k")
-        sent_first = await ada.node.web_sending.send_by_skill([peer], first)
+        only = [Candidate(peer, "it is the only one")]
+        sent_first = await ada.node.choosing.send_by_skill(only, first)
         with pytest.raises(KeyReusedError):  # both had looked before for a task of their key
-            await ada.node.web_sending.send_by_skill([peer], first.model_copy(update={"message": "two"}))
-        again = await ada.node.web_sending.send_by_skill([peer], first)
+            await ada.node.choosing.send_by_skill(
+                [Candidate(peer, "it is the only one")], first.model_copy(update={"message": "two"})
+            )
+        again = await ada.node.choosing.send_by_skill(only, first)
     assert again.id == sent_first.id
 
 
@@ -150,7 +154,7 @@ async def test_an_agent_at_a_url_that_could_not_be_added_is_the_one_that_it_was(
         assert ada.node.web.known(other.url) is None
         met = ada.node.web.known(announced.url)
         assert met is not None
-        assert (met.is_typed, met.row.headers) == (False, {})
+        assert (met.is_added, met.row.headers) == (False, {})
 
 
 async def test_nobody_but_a_person_opens_a_private_address(world: World) -> None:
@@ -777,13 +781,13 @@ async def test_an_agent_that_is_named_by_a_page_of_its_host_keeps_what_a_person_
             secret = {"Authorization": "Bearer s3cret"}
             await ada.api.call(AddPeerRequest(address=other.url, headers=secret))
             named = await ada.node.web.find(f"{other.url}some/page")
-            assert (named.url, named.is_typed, named.row.headers) == (other.url, True, secret)
+            assert (named.url, named.is_added, named.row.headers) == (other.url, True, secret)
             again = await ada.api.call(AddPeerRequest(address=f"{other.url}some/page"))
             assert again.did == other.url
         async with somebody(world) as ada:
             kept = ada.node.web.known(other.url)
     assert kept is not None
-    assert (kept.is_typed, kept.row.headers) == (True, secret)
+    assert (kept.is_added, kept.row.headers) == (True, secret)
 
 
 @dataclass
@@ -902,7 +906,7 @@ async def test_an_agent_that_made_room_for_others_is_told_nothing_more_without_c
                 asked = await sent(ada, first.url)
         assert ada.node.web.known(first.url) is None
         with pytest.raises(AddressNotAllowedError):  # it has to be met again first, and only a person opens its address
-            await ada.node.web_sending.reply(asked.task_id, ReplyRequest(task_id=asked.task_id, message="secret"))
+            await ada.node.sending.reply(asked.task_id, ReplyRequest(task_id=asked.task_id, message="secret"))
         record = ada.node.sending.latest(asked.task_id)
     assert [message.text for message in record.said] == ["hello"]
 
@@ -1069,9 +1073,9 @@ async def test_what_is_said_while_a_look_fails_is_told(world: World, word: str) 
         with anyio.fail_after(30):
             await looking.wait()
             if word == "stop":
-                await ada.node.web_sending.cancel(view.task_id)
+                await ada.node.sending.cancel(view.task_id)
             else:
-                await ada.node.web_sending.reply(view.task_id, ReplyRequest(task_id=view.task_id, message=word))
+                await ada.node.sending.reply(view.task_id, ReplyRequest(task_id=view.task_id, message=word))
             said.set()
         view = await looked(ada, view)
     assert view.state == (Moment.CANCELED if word == "stop" else Moment.COMPLETED)

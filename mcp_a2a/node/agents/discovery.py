@@ -11,6 +11,7 @@ import anyio
 from mcp_a2a.api.agents import AgentView, DiscoverRequest, DiscoverView
 from mcp_a2a.node.agents.agent_views import AgentViews
 from mcp_a2a.node.agents.patience import Patience
+from mcp_a2a.node.peers.agents import RemoteAgent, has_skill
 from mcp_a2a.node.peers.directory import Directory
 from mcp_a2a.node.peers.lookups import Lookups
 from mcp_a2a.node.peers.peer import Peer
@@ -19,7 +20,6 @@ from mcp_a2a.node.peers.ways import Ways
 from mcp_a2a.node.peers.web_peer import WebPeer
 from mcp_a2a.node.runtime.handlers import answers
 from mcp_a2a.plurals import many
-from mcp_a2a.protocol.model import AgentSkill
 from mcp_a2a.protocol.naming import skeleton
 from mcp_a2a.protocol.paths import DirectAddr
 from mcp_a2a.protocol.text import preview
@@ -49,7 +49,7 @@ class Discovery:
                 await self.directory.changes.event().wait()
         await self.patience.clocks_are_heard()
         sealed = self._matching(request)
-        found: list[Peer | WebPeer] = [*sealed, *self._matching_web(request, {peer.row.did for peer in sealed})]
+        found: list[RemoteAgent] = [*sealed, *self._matching_web(request, {peer.row.did for peer in sealed})]
         shown = [self.views.view(peer) for peer in found[: request.limit]]
         if found:
             off = " ".join(self.views.clock_trouble())
@@ -77,8 +77,8 @@ class Discovery:
         listed = [
             peer
             for peer in self.ways.alone()
-            if peer.key not in listed_keys
-            and (not request.skill or peer.has_skill(request.skill))
+            if peer.signer not in listed_keys
+            and _offers(peer, request.skill)
             and _score(self._words(peer), request.query)
         ]
         listed.sort(key=lambda peer: (bool(peer.trouble), -_score(self._words(peer), request.query), peer.name))
@@ -95,7 +95,7 @@ class Discovery:
                 or self.trust.of(peer) in ("trusted", "member")
                 or peer.row.did in expected
             )
-            and _has_skill(peer, request.skill)
+            and _offers(peer, request.skill)
             and _score(self._words(peer), request.query)
         ]
         listed.sort(
@@ -103,11 +103,11 @@ class Discovery:
         )
         return listed
 
-    def _words(self, agent: Peer | WebPeer) -> str:
+    def _words(self, agent: RemoteAgent) -> str:
         """What a query is looked for in; the alias too."""
-        if isinstance(agent, WebPeer):
-            return f"{self.views.called(agent.url, '').casefold()} {_words_of_web(agent)}"
-        return f"{self.views.called(agent.row.did, '').casefold()} {_words_of(agent)}"
+        skills = (f"{one.id} {one.name} {one.description} {' '.join(one.tags)}" for one in agent.skills)
+        description = agent.card.description if agent.card is not None else ""
+        return " ".join((self.views.called(agent.key, ""), agent.names, description, *skills)).casefold()
 
     def _reason(self, request: DiscoverRequest) -> str:
         return " ".join((*self.views.clock_trouble(), self._why_none(request)))
@@ -136,28 +136,12 @@ class Discovery:
         return " This machine is on no network at the moment: only agents on it are found."
 
 
-def _rtt(peer: Peer) -> float:
-    rtt = peer.link.rtt_seconds if peer.link else None
-    return rtt if rtt is not None else 10.0
+def _rtt(agent: RemoteAgent) -> float:
+    return agent.rtt_seconds if agent.rtt_seconds is not None else 10.0
 
 
-def _has_skill(peer: Peer, skill: str | None) -> bool:
-    wanted = (skill or "").strip().casefold()
-    return not wanted or any(wanted in (offered.id.casefold(), offered.name.casefold()) for offered in peer.skills)
-
-
-def _words_of(peer: Peer) -> str:
-    card = peer.advert.card if peer.advert else None
-    return _words(peer.name, card.description if card else "", peer.skills)
-
-
-def _words_of_web(peer: WebPeer) -> str:
-    return _words(f"{peer.name} {peer.url}", peer.row.card.description, peer.skills)
-
-
-def _words(name: str, description: str, skills: Sequence[AgentSkill]) -> str:
-    said = (f"{skill.id} {skill.name} {skill.description} {' '.join(skill.tags)}" for skill in skills)
-    return " ".join([name, description, *said]).casefold()
+def _offers(agent: RemoteAgent, skill: str | None) -> bool:
+    return not (skill or "").strip() or has_skill(agent, skill or "")
 
 
 def _score(text: str, query: str | None) -> int:

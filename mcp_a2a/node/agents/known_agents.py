@@ -10,7 +10,7 @@ import anyio
 from mcp_a2a.api.agents import AgentView, ConsentRequest, ConsentView, ContactView, PeersView
 from mcp_a2a.errors.protocol import RemoteProtocolError
 from mcp_a2a.node.agents.agent_views import AgentViews
-from mcp_a2a.node.peers.consent import ConsentBook, key_of, shown_key
+from mcp_a2a.node.peers.consent import ConsentBook, shown_key
 from mcp_a2a.node.peers.dialer import Dialer
 from mcp_a2a.node.peers.directory import Directory
 from mcp_a2a.node.peers.ways import Ways
@@ -43,7 +43,7 @@ class KnownAgents:
         """The agents known by key, the agents at URLs, and the contact requests."""
         peers = sorted(self.directory, key=lambda peer: (not peer.online, peer.name, peer.row.did))
         known = {peer.row.did for peer in peers}
-        alone = [web for web in self.ways.alone() if web.key not in known]
+        alone = [web for web in self.ways.alone() if web.signer not in known]
         web = sorted(alone, key=lambda peer: (bool(peer.trouble), peer.name, peer.url))
         views = (*(self.views.view(peer) for peer in peers), *(self.views.view(peer) for peer in web))
         return PeersView(peers=views, contacts=self._contacts(), aliases=dict(self.directory.aliases.all()))
@@ -99,7 +99,7 @@ class KnownAgents:
         agent = consent.meant(request.agent)
         if isinstance(agent, str) and request.meet:
             agent = await self.web.find(agent)
-        key = agent if isinstance(agent, str) else key_of(agent)
+        key = agent if isinstance(agent, str) else agent.key
         if request.answer is not None:
             await consent.answer(agent, request.answer, files=request.files)
         shown = shown_key(key)

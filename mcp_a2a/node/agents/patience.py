@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import anyio
 
@@ -31,53 +32,52 @@ LOOK_UP_SECONDS = 1.0
 """How long a list of agents waits for those that it has to dial."""
 
 
+@dataclass(eq=False)
 class Patience:
     """How long a question waits for agents, by what the node has heard so far."""
 
-    def __init__(
-        self, directory: Directory, networks: Networks, dialer: Dialer, lookups: Lookups, clocks: Clocks
-    ) -> None:
-        self._directory = directory
-        self._networks = networks
-        self._dialer = dialer
-        self._lookups = lookups
-        self._clocks = clocks
+    directory: Directory
+    networks: Networks
+    dialer: Dialer
+    lookups: Lookups
+    clocks: Clocks
 
     async def until(self, satisfied: Callable[[], object]) -> None:
         """Wait while the node is too young to know, or one that just came has no name, and nothing satisfies yet."""
         if satisfied():
             return
-        self._lookups.look_now()
+        self.lookups.look_now()
         # Others come and go as they like: that must not keep a caller waiting for longer.
         until = anyio.current_time() + SETTLE_DIALLING_SECONDS
         while not satisfied():
             remaining = min(max(self._youth(), self._newness()), until - anyio.current_time())
             if remaining <= 0:
                 return
-            await wait_until(self._directory.changes.event(), remaining)
+            await wait_until(self.directory.changes.event(), remaining)
 
     def _youth(self) -> float:
         """Seconds for which agents of the surroundings may still be unknown to this node."""
-        settle = SETTLE_LAN_SECONDS if self._lookups.is_on("mdns") else SETTLE_LOCAL_SECONDS
-        if not self._networks.settled:
+        settle = SETTLE_LAN_SECONDS if self.lookups.is_on("mdns") else SETTLE_LOCAL_SECONDS
+        if not self.networks.settled:
             settle = SETTLE_RELAY_SECONDS
-        if self._dialer.busy:
+        if self.dialer.busy:
             settle = SETTLE_DIALLING_SECONDS
-        return max(0.0, self._lookups.started + settle - anyio.current_time())
+        return max(0.0, self.lookups.started + settle - anyio.current_time())
 
     def _newness(self) -> float:
         """How much longer an agent that came just now may take to say what it is called."""
-        came_at = max((peer.came_at for peer in self._directory if peer.is_unnamed), default=float("-inf"))
+        came_at = max((peer.came_at for peer in self.directory if peer.is_unnamed), default=float("-inf"))
         return max(0.0, came_at + SETTLE_DIALLING_SECONDS - anyio.current_time())
 
     @property
     def is_dialling(self) -> bool:
         """True while an agent that was seen is being dialled."""
-        return self._dialer.busy
+        return self.dialer.busy
 
-    async def look_up(self, peers: Iterable[Peer] | None = None) -> None:
-        """Dial the agents that no lookup sees, all or these: only that tells whether they are there."""
-        await self._dialer.look_up(self._directory if peers is None else peers, LOOK_UP_SECONDS)
+    async def look_up(self, key: str | None = None) -> None:
+        """Dial the agents that no lookup sees, all or this one: only that tells whether they are there."""
+        peers = [peer for peer in self.directory if key in (None, peer.key)]
+        await self.dialer.look_up(peers, LOOK_UP_SECONDS)
 
     async def await_link(self, peer: Peer) -> None:
         """Give an agent that may just be dialled, as after a start of this node, the time in which it is reached."""
@@ -86,6 +86,6 @@ class Patience:
 
     async def clocks_are_heard(self) -> None:
         """Right after a start, wait a moment for the greetings of those who are there: they tell of wrong clocks."""
-        with anyio.move_on_at(self._lookups.started + YOUNG_SECONDS), anyio.move_on_after(GREETING_SECONDS):
-            while any(peer.has_direct_link and not self._clocks.is_heard(peer.peer_id) for peer in self._directory):
-                await self._directory.changes.event().wait()
+        with anyio.move_on_at(self.lookups.started + YOUNG_SECONDS), anyio.move_on_after(GREETING_SECONDS):
+            while any(peer.has_direct_link and not self.clocks.is_heard(peer.peer_id) for peer in self.directory):
+                await self.directory.changes.event().wait()

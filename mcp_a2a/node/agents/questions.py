@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from mcp_a2a.api.agents import AddPeerRequest, AgentDetail, AgentView, GetAgentRequest, PeersRequest, PeersView
 from mcp_a2a.api.diagnostics import PingRequest, PingView
@@ -11,18 +13,18 @@ from mcp_a2a.node.agents.agent_views import AgentViews
 from mcp_a2a.node.agents.known_agents import KnownAgents
 from mcp_a2a.node.agents.own_agent import OwnAgent
 from mcp_a2a.node.agents.patience import Patience
-from mcp_a2a.node.agents.reach import Reach
 from mcp_a2a.node.agents.search import Search
+from mcp_a2a.node.peers.agents import RemoteAgent
 from mcp_a2a.node.peers.consent import ConsentBook
 from mcp_a2a.node.peers.directory import Directory
-from mcp_a2a.node.peers.peer import Peer
-from mcp_a2a.node.peers.peer_views import addresses_of
 from mcp_a2a.node.peers.ways import Ways
-from mcp_a2a.node.peers.web_book import WebBook, ping_web
-from mcp_a2a.node.peers.web_peer import WebPeer
+from mcp_a2a.node.peers.web_book import WebBook
 from mcp_a2a.node.runtime.handlers import answers
-from mcp_a2a.protocol.naming import kind_of_agent
+from mcp_a2a.protocol.naming import Counterpart, kind_of_agent
 from mcp_a2a.protocol.web_url import is_shortened
+
+Pings: TypeAlias = Mapping[Counterpart, Callable[[str, float], Awaitable[PingView]]]
+"""How each kind of agent is pinged, by its key and for so many seconds."""
 
 
 @dataclass(eq=False)
@@ -38,7 +40,7 @@ class Agents:
     patience: Patience
     views: AgentViews
     known: KnownAgents
-    reach: Reach
+    pings: Pings
 
     @answers(GetAgentRequest)
     async def get_agent(self, request: GetAgentRequest) -> AgentDetail:
@@ -47,19 +49,13 @@ class Agents:
             await self.patience.look_up()
             return self.own.detail()
         peer = await self.meant(request.agent, request.consent)
-        if isinstance(peer, WebPeer):
-            return AgentDetail(agent=self.views.view(peer), card=peer.row.card, addresses=peer.addresses)
-        await self.patience.look_up((peer,))
-        card = (
-            peer.advert.card
-            if peer.advert
-            else self.own.card.model_copy(
-                update={"name": peer.name, "description": "It has not described itself yet.", "skills": ()}
-            )
+        await self.patience.look_up(peer.key)
+        card = peer.card or self.own.card.model_copy(
+            update={"name": peer.name, "description": "It has not described itself yet.", "skills": ()}
         )
-        return AgentDetail(agent=self.views.view(peer), card=card, addresses=addresses_of(peer))
+        return AgentDetail(agent=self.views.view(peer), card=card, addresses=peer.addresses)
 
-    async def meant(self, asked: str, consent: Consent) -> Peer | WebPeer:
+    async def meant(self, asked: str, consent: Consent) -> RemoteAgent:
         """The agent that is meant; a URL that was never met is read if that may be."""
         asked = self.directory.aliases.meant(asked)
         if kind_of_agent(asked) == "url" and not is_shortened(asked) and self.web.known(asked) is None:
@@ -74,7 +70,7 @@ class Agents:
             peer = self.ways.sealed(web)
             if peer is not None:
                 await self.patience.await_link(peer)
-            return self.views.view(web) if peer is None else self.views.view(peer)
+            return self.views.view(peer or web)
         return await self.known.add(request.address)
 
     @answers(PeersRequest)
@@ -87,6 +83,4 @@ class Agents:
     async def ping(self, request: PingRequest) -> PingView:
         """A sealed message there and a receipt back."""
         peer = await self.search.meant(request.agent)
-        if isinstance(peer, WebPeer):
-            return await ping_web(self.web, peer, request.timeout_seconds)
-        return await self.reach.ping(peer, request.timeout_seconds)
+        return await self.pings[peer.counterpart](peer.key, request.timeout_seconds)

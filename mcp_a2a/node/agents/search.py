@@ -11,6 +11,7 @@ from mcp_a2a.errors.tasks import SelfSendError
 from mcp_a2a.node.agents.agent_views import AgentViews
 from mcp_a2a.node.agents.patience import Patience
 from mcp_a2a.node.networks.networks import Networks
+from mcp_a2a.node.peers.agents import RemoteAgent, has_skill
 from mcp_a2a.node.peers.directory import Directory
 from mcp_a2a.node.peers.own_advert import OwnAdvert
 from mcp_a2a.node.peers.peer import Peer
@@ -39,7 +40,7 @@ class Search:
 
     # --- one agent -------------------------------------------------------------------------------
 
-    async def meant(self, asked: str, *, meet: bool = False) -> Peer | WebPeer:
+    async def meant(self, asked: str, *, meet: bool = False) -> RemoteAgent:
         """The one agent that is meant, also one at a URL. With `meet` it need not be known before.
 
         A name of a URL that is a further way to an agent with a key means that agent, by its sealed way.
@@ -49,7 +50,7 @@ class Search:
         """
         return await self.named(self.directory.aliases.meant(asked), meet=meet)
 
-    async def named(self, asked: str, *, meet: bool = False) -> Peer | WebPeer:
+    async def named(self, asked: str, *, meet: bool = False) -> RemoteAgent:
         """The same for a text that is no alias."""
         web, kind = self.web, kind_of_agent(asked)
         if kind == "url":
@@ -73,7 +74,7 @@ class Search:
             return self._only(asked, by_card)
         others += [peer for peer in by_card if peer not in others]
         if not by_card and not any(same_name(peer.name, asked) for peer in alike):
-            return self._not_for([peer for peer in every if peer.is_typed], asked, await self._find(asked))
+            return self._not_for([peer for peer in every if peer.is_added], asked, await self._find(asked))
         if others or len(alike) > 1:
             listed = [(peer.row.did, peer.words) for peer in others]
             raise AmbiguousNameError(asked, [*listed, *((shown_url(peer.url), "at its URL") for peer in alike)])
@@ -115,7 +116,7 @@ class Search:
                 return self.directory.named(beginning or asked.strip())
             if same_name(asked, self.own_advert.card.name):
                 raise SelfSendError(asked) from None
-            url = next((web.url for web in self.web if web.key == asked.strip()), None)
+            url = next((web.url for web in self.web if web.signer == asked.strip()), None)
             if url is not None:
                 error.hint = f"It is known by its URL alone, which is not sealed: to send there, name {shown_url(url)}."
                 raise
@@ -144,5 +145,5 @@ class Search:
 
     def web_candidates(self, skill: str) -> list[WebPeer]:
         """Agents at URLs with this skill: those that a person added first, and those that answered last time."""
-        found = self.ways.alone(peer for peer in self.web if peer.has_skill(skill))
-        return sorted(found, key=lambda peer: (not peer.is_typed, bool(peer.trouble), peer.name))
+        found = self.ways.alone(peer for peer in self.web if has_skill(peer, skill))
+        return sorted(found, key=lambda peer: (not peer.is_added, bool(peer.trouble), peer.name))

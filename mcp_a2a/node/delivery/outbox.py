@@ -248,9 +248,9 @@ class Outbox:
         """How many messages wait; the pieces of a file belong to the one that names it."""
         return len(self._queue)
 
-    def waiting(self, peer_id: PeerId) -> int:
-        """How many messages this peer has not taken yet."""
-        return self._queue.waiting(str(peer_id))
+    def waiting(self, agent: PeerId | str) -> int:
+        """How many messages this agent has not taken yet."""
+        return self._queue.waiting(str(agent))
 
     def updating(self, peer_id: PeerId) -> frozenset[str]:
         """Tasks of which this peer has yet to take an update."""

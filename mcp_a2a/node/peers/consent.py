@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Literal
 
 from mcp_a2a.api.files import Attachments
@@ -23,11 +24,10 @@ from mcp_a2a.api.view import Consent
 from mcp_a2a.errors.agents import ConsentDeclinedError, ConsentNeededError, PeerNotFoundError
 from mcp_a2a.errors.protocol import RemoteProtocolError
 from mcp_a2a.node.files.attaching import Attaching
+from mcp_a2a.node.peers.agents import RemoteAgent
 from mcp_a2a.node.peers.directory import Directory
-from mcp_a2a.node.peers.peer import Peer
 from mcp_a2a.node.peers.trust import TrustBook
 from mcp_a2a.node.peers.web_book import WebBook
-from mcp_a2a.node.peers.web_peer import WebPeer
 from mcp_a2a.node.runtime.context import Context
 from mcp_a2a.protocol.did import PeerId
 from mcp_a2a.protocol.model import Part
@@ -43,34 +43,27 @@ MAX_ASKED = 64
 Standing = Literal["allowed", "declined", "open"]
 
 
-def key_of(agent: Peer | WebPeer) -> str:
-    """What an answer about this agent is bound to."""
-    return agent.url if isinstance(agent, WebPeer) else agent.row.did
-
-
 def shown_key(agent: str) -> str:
     """What names an agent to a person or a model: its did, or its URL without the words in it."""
     return shown_url(agent) if kind_of_agent(agent) == "url" else agent
 
 
+@dataclass(eq=False)
 class ConsentBook:
     """Knows what a person allowed to be sent to whom."""
 
-    def __init__(
-        self, context: Context, trust: TrustBook, directory: Directory, web: WebBook, attaching: Attaching
-    ) -> None:
-        self._context = context
-        self._trust = trust
-        self._directory = directory
-        self._web = web
-        self._attaching = attaching
-        self._asked: dict[str, str] = {}
-        """URLs that were never met and that a person may be asked about, by how they are shown."""
+    context: Context
+    trust: TrustBook
+    directory: Directory
+    web: WebBook
+    attaching: Attaching
+    _asked: dict[str, str] = field(default_factory=dict)
+    """URLs that were never met and that a person may be asked about, by how they are shown."""
 
     # --- may it leave -----------------------------------------------------------------------------
 
     async def check(
-        self, agent: Peer | WebPeer, what: Attachments, parts: Sequence[Part] = (), *, answering: bool = False
+        self, agent: RemoteAgent, what: Attachments, parts: Sequence[Part] = (), *, answering: bool = False
     ) -> None:
         """Let what was asked for leave for this agent. With `answering`, it has asked for the text itself.
 
@@ -85,10 +78,10 @@ class ConsentBook:
         standings = (text, self.files(agent)) if files else (text,)
         if all(standing == "allowed" for standing in standings):
             return
-        key, shown = key_of(agent), shown_key(key_of(agent))
+        key, shown = agent.key, shown_key(agent.key)
         if "declined" in standings:
             raise ConsentDeclinedError(key, shown)
-        facts = await self._attaching.inspect(parts, what) if files else ()
+        facts = await self.attaching.inspect(parts, what) if files else ()
         raise ConsentNeededError(key, shown, stranger=text != "allowed", files=facts)
 
     def check_url(self, url: str, consent: Consent) -> None:
@@ -112,45 +105,38 @@ class ConsentBook:
         """True if a URL that was never met may be read and sent to."""
         return self._answer(agent, "text") == "allowed"
 
-    def text(self, agent: Peer | WebPeer) -> Standing:
+    def text(self, agent: RemoteAgent) -> Standing:
         """The consent for texts to this agent."""
-        return "allowed" if self.is_known(agent) else self._answer(key_of(agent), "text")
+        return "allowed" if self.is_known(agent) else self._answer(agent.key, "text")
 
-    def files(self, agent: Peer | WebPeer) -> Standing:
+    def files(self, agent: RemoteAgent) -> Standing:
         """The consent for files to this agent."""
-        return "allowed" if self._is_own(agent) else self._answer(key_of(agent), "files")
+        return "allowed" if self._is_own(agent) else self._answer(agent.key, "files")
 
-    def is_known(self, agent: Peer | WebPeer) -> bool:
+    def is_known(self, agent: RemoteAgent) -> bool:
         """True if it is own, trusted, a member, or was added by a person."""
-        if isinstance(agent, WebPeer):
-            return agent.is_typed and not self._is_blocked(agent)
-        if agent.row.trust == "blocked":
+        signer = self.directory.with_did(agent.signer or "")
+        if "blocked" in (agent.decided, signer.decided if signer is not None else ""):
             return False
-        return self._trust.of(agent) != "stranger" or bool(agent.row.addresses)
+        return self.trust.of(agent) != "stranger" or agent.is_added
 
-    def _is_blocked(self, web: WebPeer) -> bool:
-        """True if the key that this URL belongs to was blocked."""
-        return any(peer.row.trust == "blocked" and peer.row.did == web.key for peer in self._directory)
-
-    def _is_own(self, agent: Peer | WebPeer) -> bool:
-        if isinstance(agent, WebPeer):
-            return False  # a card can name any key
-        return agent.peer_id == self._context.me or self._trust.of(agent) == "own"
+    def _is_own(self, agent: RemoteAgent) -> bool:
+        return agent.peer_id == self.context.me or self.trust.of(agent) == "own"
 
     def _answer(self, agent: str, subject: Subject) -> Standing:
-        row = self._context.database.read(lambda connection: find_consent(connection, agent, subject))
+        row = self.context.database.read(lambda connection: find_consent(connection, agent, subject))
         if row is None:
             return "open"
-        age = self._context.clock() - row.at  # far below zero where it was given while the clock was ahead
+        age = self.context.clock() - row.at  # far below zero where it was given while the clock was ahead
         return "open" if row.verdict == "declined" and abs(age) > DECLINED_SECONDS else row.verdict
 
     # --- what a person answered -------------------------------------------------------------------
 
     async def answer(
-        self, agent: Peer | WebPeer | str, answer: Literal["allowed", "declined", "forgotten"], *, files: bool
+        self, agent: RemoteAgent | str, answer: Literal["allowed", "declined", "forgotten"], *, files: bool
     ) -> None:
         """Keep what a person answered. About an agent that may have text anyway, the answer is about files."""
-        key = agent if isinstance(agent, str) else key_of(agent)
+        key = agent if isinstance(agent, str) else agent.key
         known = not isinstance(agent, str) and self.is_known(agent)
         has_text = known or self._answer(key, "text") == "allowed"
         subjects: list[Subject] = []
@@ -158,7 +144,7 @@ class ConsentBook:
             subjects.append("text")
         if files or has_text:
             subjects.append("files")
-        now = self._context.clock()
+        now = self.context.clock()
 
         def keep(connection: sqlite3.Connection) -> None:
             if answer == "forgotten":
@@ -167,27 +153,27 @@ class ConsentBook:
             for subject in subjects:
                 save_consent(connection, key, subject, answer, now)
 
-        await self._context.database.write(keep)
+        await self.context.database.write(keep)
 
-    def meant(self, asked: str) -> Peer | WebPeer | str:
+    def meant(self, asked: str) -> RemoteAgent | str:
         """The agent of a did, its beginning, a URL, its handle or an alias; the bare URL where it was never met.
 
         Raises:
             PeerNotFoundError: no agent has it, or several.
             AliasAlikeError: it only looks like an alias.
         """
-        wanted = self._directory.aliases.meant(asked.strip())
+        wanted = self.directory.aliases.meant(asked.strip())
         if kind_of_agent(wanted) == "url":
-            known = self._web.known(wanted)
+            known = self.web.known(wanted)
             if known is None and is_shortened(wanted) and wanted not in self._asked:
                 raise PeerNotFoundError(asked)
             return known or self._asked.get(wanted) or agent_url(wanted)
         try:
-            return self._directory.get(PeerId.parse_untrusted(wanted))
+            return self.directory.get(PeerId.parse_untrusted(wanted))
         except RemoteProtocolError:
             pass
         beginning = key_beginning(wanted)
-        meant = [peer for peer in self._directory if beginning and peer.row.did.startswith(beginning)]
+        meant = [peer for peer in self.directory if beginning and peer.row.did.startswith(beginning)]
         if len(meant) != 1:
             raise PeerNotFoundError(asked)
         return meant[0]

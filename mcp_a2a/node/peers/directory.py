@@ -87,6 +87,13 @@ class Directory:
                 self._alike.setdefault(skeleton(peer.name), []).append(peer)
         return self._alike.get(skeleton(asked), ())
 
+    def with_did(self, did: str) -> Peer | None:
+        """The entry of the key that a text names, if the text is a did and there is one."""
+        try:
+            return self._peers.get(PeerId.parse_untrusted(did))
+        except RemoteProtocolError:
+            return None
+
     def _make_room(self) -> None:
         if len(self._peers) < MAX_PEERS:
             return
@@ -241,10 +248,7 @@ class Directory:
 
     def _by_did(self, asked: str) -> Peer:
         beginning = key_beginning(asked)
-        try:
-            peer = self._peers.get(PeerId.parse_untrusted(beginning or asked))
-        except RemoteProtocolError:
-            peer = None
+        peer = self.with_did(beginning or asked)
         if peer is not None:
             return peer
         alike = [peer for peer in self if peer.row.did.startswith(beginning)] if beginning else []

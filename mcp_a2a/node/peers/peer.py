@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from mcp_a2a.ports import Link, Sighting
 from mcp_a2a.protocol.advert import Advert
 from mcp_a2a.protocol.bundle import KeyBundle
 from mcp_a2a.protocol.did import PeerId
-from mcp_a2a.protocol.model import AgentSkill
+from mcp_a2a.protocol.model import AgentCard, AgentSkill
 from mcp_a2a.protocol.names import fingerprint_words, memorable_name
-from mcp_a2a.protocol.naming import claimed_name
+from mcp_a2a.protocol.naming import Counterpart, claimed_name
+from mcp_a2a.protocol.paths import TransportAddr, parse_address
 from mcp_a2a.store.journal import PeerRow
 
 
@@ -75,9 +77,75 @@ class Peer:
         return self.advert.card.skills if self.advert else ()
 
     @property
+    def key(self) -> str:
+        """Its did."""
+        return self.row.did
+
+    @property
+    def signer(self) -> str:
+        """The same."""
+        return self.row.did
+
+    @property
+    def counterpart(self) -> Counterpart:
+        """It is sent sealed messages."""
+        return "sealed"
+
+    @property
+    def names(self) -> str:
+        """Its name."""
+        return self.name
+
+    @property
     def words(self) -> str:
         """Its fingerprint, to be read aloud."""
         return fingerprint_words(self.peer_id)
+
+    @property
+    def card(self) -> AgentCard | None:
+        """What it says of itself, if it has said it."""
+        return self.advert.card if self.advert else None
+
+    @property
+    def decided(self) -> str:
+        """What a person decided about its key."""
+        return self.row.trust
+
+    @property
+    def is_added(self) -> bool:
+        """True if a person gave an address of it."""
+        return bool(self.row.addresses)
+
+    @property
+    def route(self) -> str | None:
+        """How it is reached, or would be."""
+        if self.has_direct_link and self.link is not None:
+            return self.link.route
+        return "relay" if self.online else None
+
+    @property
+    def rtt_seconds(self) -> float | None:
+        """How long the last sign of life on its best link took there and back."""
+        return self.link.rtt_seconds if self.link else None
+
+    @property
+    def last_seen(self) -> float | None:
+        """When it was last there, by the wall clock."""
+        return self.row.last_seen
+
+    @property
+    def listed(self) -> Sequence[tuple[TransportAddr, str]]:
+        """Where it listens, and who saw it there."""
+        seen = [(address, one.provenance) for one in self.sightings.values() for address in one.addresses]
+        return [*seen, *((parse_address(text), "static") for text in self.row.addresses)]
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """Where it listens, and who saw it there; else the other end of its links, which is no place to dial."""
+        listed = self.listed
+        if listed:
+            return tuple(f"{address} ({provenance})" for address, provenance in listed)
+        return tuple(f"{link.address} (connected, {link.route})" for link in self.links)
 
     def learn_bundle(self, bundle: KeyBundle) -> bool:
         """Keep the newest bundle; an older one never replaces it."""

@@ -6,57 +6,44 @@ from collections.abc import Sequence
 
 from mcp_a2a.api.agents import AgentView, SkillView
 from mcp_a2a.api.view import Trust
+from mcp_a2a.node.peers.agents import RemoteAgent
 from mcp_a2a.node.peers.peer import Peer
 from mcp_a2a.ports import Link
 from mcp_a2a.protocol.model import AgentSkill
-from mcp_a2a.protocol.paths import TransportAddr, parse_address, route_of
+from mcp_a2a.protocol.paths import route_of
 from mcp_a2a.protocol.text import preview
 from mcp_a2a.protocol.times import iso
 
 MAX_SKILLS_LISTED = 64
 
 
-def agent_view(peer: Peer, trust: Trust, networks: tuple[str, ...] = (), waiting: int = 0) -> AgentView:
+def agent_view(agent: RemoteAgent, trust: Trust, networks: tuple[str, ...], waiting: int) -> AgentView:
     """An agent for a list."""
-    link, card = peer.link, peer.advert.card if peer.advert else None
-    rtt = link.rtt_seconds if link else None
+    card, rtt = agent.card, agent.rtt_seconds
     return AgentView(
-        name=peer.name,
-        did=peer.row.did,
-        words=peer.words,
+        name=agent.name,
+        did=agent.key,
+        words=agent.words,
         description=preview(card.description, 512) if card else "",
-        skills=skill_views(peer.skills),
-        route=_route(peer),
+        skills=skill_views(agent.skills),
+        route=agent.route,
         rtt_ms=round(rtt * 1000, 2) if rtt is not None else None,
-        online=peer.online,
-        last_seen=iso(peer.row.last_seen) if peer.row.last_seen else None,
+        online=agent.online,
+        last_seen=iso(agent.last_seen) if agent.last_seen else None,
         trust=trust,
         networks=networks,
         waiting=waiting,
     )
 
 
-def addresses_of(peer: Peer) -> tuple[str, ...]:
-    """Where it listens, and who saw it there; else the other end of its links, which is no place to dial."""
-    listed = _listed(peer)
-    if listed:
-        return tuple(f"{address} ({provenance})" for address, provenance in listed)
-    return tuple(f"{link.address} (connected, {link.route})" for link in peer.links)
-
-
 def reached_at(peer: Peer, link: Link) -> str:
-    """The address that a link leads to, as `addresses_of` has it: of a link that the peer opened, where it listens."""
+    """The address that a link leads to, as in `Peer.addresses`: of a link that the peer opened, where it listens."""
     if link.is_relayed:
         return link.address
-    listed = _listed(peer)
+    listed = peer.listed
     known = [address for address, provenance in listed if route_of(address, provenance) == link.route]
     here = next((address for address, _ in listed if str(address) == link.address), None)
     return str(here or next(iter(known), link.address))
-
-
-def _listed(peer: Peer) -> list[tuple[TransportAddr, str]]:
-    seen = [(address, sighting.provenance) for sighting in peer.sightings.values() for address in sighting.addresses]
-    return [*seen, *((parse_address(text), "static") for text in peer.row.addresses)]
 
 
 def skill_views(skills: Sequence[AgentSkill]) -> tuple[SkillView, ...]:
@@ -72,10 +59,3 @@ def skill_views(skills: Sequence[AgentSkill]) -> tuple[SkillView, ...]:
         )
         for skill in skills[:MAX_SKILLS_LISTED]
     )
-
-
-def _route(peer: Peer) -> str | None:
-    """How it is reached, or would be."""
-    if peer.has_direct_link and peer.link is not None:
-        return peer.link.route
-    return "relay" if peer.online else None

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from mcp_a2a.api.view import Trust
+from mcp_a2a.node.peers.agents import RemoteAgent
+from mcp_a2a.node.peers.peer import Peer
 from mcp_a2a.protocol.did import PeerId
 from mcp_a2a.protocol.link_places import Standing
-
-if TYPE_CHECKING:
-    from mcp_a2a.node.peers.peer import Peer
-
 
 _STANDINGS: dict[Trust, Standing] = {
     "own": Standing.OWN,
@@ -36,17 +33,19 @@ class TrustBook:
         self._own: frozenset[str] = frozenset()
         self.accept = accept
 
-    def of(self, peer: Peer) -> Trust:
-        """Who this peer is to us. What a person said about a key outweighs where the key lives."""
-        match peer.row.trust:
+    def of(self, agent: RemoteAgent) -> Trust:
+        """Who this agent is to us. What a person said about a key outweighs where the key lives."""
+        match agent.decided:
             case "trusted":
                 return "trusted"
             case "blocked":
                 return "blocked"
             case _:
-                if self._is_own(peer.row.did):
+                if agent.peer_id is None:
+                    return "stranger"
+                if self._is_own(agent.key):
                     return "own"
-                return "member" if self.is_member(peer.peer_id) else "stranger"
+                return "member" if self.is_member(agent.peer_id) else "stranger"
 
     def standing(self, peer_id: PeerId, known: Peer | None) -> Standing:
         """Who gets a place before others: own agents, those a person trusted, members. `known`: what we know of it."""

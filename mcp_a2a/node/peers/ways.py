@@ -10,56 +10,53 @@ Record: docs/decisions/0043-one-agent-per-key.md.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
-from mcp_a2a.errors.protocol import RemoteProtocolError
+from mcp_a2a.node.peers.agents import RemoteAgent
 from mcp_a2a.node.peers.directory import Directory
 from mcp_a2a.node.peers.peer import Peer
 from mcp_a2a.node.peers.trust import TrustBook
 from mcp_a2a.node.peers.web_book import WebBook
 from mcp_a2a.node.peers.web_peer import WebPeer
 from mcp_a2a.protocol.did import PeerId
+from mcp_a2a.protocol.web_url import origin
 
 
+@dataclass(eq=False)
 class Ways:
     """Brings URLs and keys together."""
 
-    def __init__(self, me: PeerId, directory: Directory, web: WebBook, trust: TrustBook) -> None:
-        self._me = me
-        self._directory = directory
-        self._web = web
-        self._trust = trust
+    me: PeerId
+    directory: Directory
+    web: WebBook
+    trust: TrustBook
 
     def sealed(self, web: WebPeer) -> Peer | None:
         """The agent with a key that this URL is a further way to, if it is there, or the person knows it."""
-        try:
-            peer = self._directory.known(PeerId.parse_untrusted(web.key)) if web.key else None
-        except RemoteProtocolError:
-            return None
+        peer = self.directory.with_did(web.signer or "")
         if peer is None:
             return None
         is_there = bool(peer.online or peer.links or peer.sightings)
-        return peer if is_there or peer.row.addresses or self._trust.of(peer) != "stranger" else None
+        return peer if is_there or peer.row.addresses or self.trust.of(peer) != "stranger" else None
 
     def is_ours(self, web: WebPeer) -> bool:
         """True if it is a way to this very node."""
-        return web.key == str(self._me)
+        return web.signer == str(self.me)
 
-    def urls_of(self, peer: Peer) -> Sequence[WebPeer]:
-        """The URLs that are further ways to an agent with a key, best first."""
-        return sorted((web for web in self._web if web.key == peer.row.did), key=_worth)
-
-    def others_of(self, web: WebPeer) -> Sequence[WebPeer]:
-        """The other URLs of the same key."""
-        return sorted((one for one in self._web if web.key and one.key == web.key and one is not web), key=_worth)
+    def urls_of(self, agent: RemoteAgent) -> Sequence[WebPeer]:
+        """The URLs that are further ways to an agent, best first."""
+        return sorted(
+            (web for web in self.web if agent.signer and web.signer == agent.signer and web is not agent), key=_worth
+        )
 
     def alone(self, webs: Iterable[WebPeer] | None = None) -> list[WebPeer]:
         """Of all URLs, or of these: those that are agents by themselves, one for each key."""
         best: dict[str, WebPeer] = {}
-        for web in sorted(self._web if webs is None else webs, key=_worth):
+        for web in sorted(self.web if webs is None else webs, key=_worth):
             if not self.is_ours(web) and self.sealed(web) is None:
-                best.setdefault(web.key or web.url, web)
+                best.setdefault(web.signer or web.url, web)
         return list(best.values())
 
 
 def _worth(web: WebPeer) -> tuple[bool, bool, bool, str]:
-    return not web.is_typed, bool(web.trouble), not web.url.startswith("https:"), web.url
+    return not web.is_added, bool(web.trouble), origin(web.url)[0] != "https", web.url

@@ -17,8 +17,6 @@ from weakref import WeakValueDictionary
 
 import anyio
 
-from mcp_a2a.api.diagnostics import PingView
-from mcp_a2a.api.view import AgentRef
 from mcp_a2a.errors.agents import AmbiguousNameError, PeerNotFoundError
 from mcp_a2a.errors.web import AddressNotAllowedError, CardError, WebError
 from mcp_a2a.node.peers.web_peer import LAN, NEAR, RANGES, TASK, TYPED, WebPeer, way_to_allow
@@ -230,7 +228,7 @@ class WebBook:
         return peer
 
     def _make_room(self) -> None:
-        passing = [peer for peer in self if not peer.is_typed]
+        passing = [peer for peer in self if not peer.is_added]
         if len(passing) >= MAX_KNOWN:
             url = min(passing, key=lambda peer: peer.row.last_seen or 0).url
             del self._peers[url]
@@ -259,9 +257,10 @@ class WebBook:
                 found = replace(found, card=_staying(found.card, urlsplit(peer.url).hostname or ""))
             await self._enter(found, peer.row.origin, peer.row.headers)
 
-    async def keep(self, peer: WebPeer) -> None:
-        """A task goes there: who it was with is to be known after a restart."""
-        await self._keep(peer.row)
+    def keep(self, peer: WebPeer) -> None:
+        """Keep an agent with the task that is journalled next: the task's agent is to be known after a restart."""
+        kept = replace(peer.row)
+        self._context.database.enqueue_lazily(lambda connection: save_web_agent(connection, kept))
 
     async def _keep(self, row: WebRow) -> None:
         kept = replace(row)
@@ -339,20 +338,6 @@ class WebBook:
         if all(row.url != url for row in self._context.database.read(all_web_agents)):
             del self._peers[url]
         self._changes.notify()
-
-
-async def ping_web(book: WebBook, peer: WebPeer, seconds: float) -> PingView:
-    """An agent's card, fetched anew."""
-    agent, begun = AgentRef(name=peer.name, did=peer.url), anyio.current_time()
-    try:
-        with anyio.fail_after(seconds):
-            await book.refresh(peer, anew=True)
-    except WebError as error:
-        return PingView(agent=agent, detail=with_short_urls(str(error)))
-    except TimeoutError:
-        return PingView(agent=agent, detail=f"It did not answer within {seconds:g} s.")
-    ms = round((anyio.current_time() - begun) * 1000, 2)
-    return PingView(agent=agent, route="http", address=peer.url, ms=ms)
 
 
 def _staying(card: AgentCard, host: str) -> AgentCard:

@@ -5,15 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from mcp_a2a.api.agents import AgentView
 from mcp_a2a.errors.web import AddressNotAllowedError
-from mcp_a2a.node.peers.peer_views import skill_views
 from mcp_a2a.protocol.did import PeerId
-from mcp_a2a.protocol.model import AgentInterface, AgentSkill
+from mcp_a2a.protocol.model import AgentCard, AgentInterface, AgentSkill
 from mcp_a2a.protocol.names import fingerprint_words
-from mcp_a2a.protocol.naming import claimed_name, shown_name
+from mcp_a2a.protocol.naming import Counterpart, claimed_name, shown_name
 from mcp_a2a.protocol.text import preview
-from mcp_a2a.protocol.times import iso
 from mcp_a2a.protocol.web_url import origin, shown_url
 from mcp_a2a.store.web import WebRow
 from mcp_a2a.web_ports import Range, WebAgent
@@ -48,9 +45,38 @@ class WebPeer:
         return claimed_name(self.row.name) or shown_name(urlsplit(self.url).hostname or "") or "unnamed"
 
     @property
-    def key(self) -> str | None:
+    def key(self) -> str:
+        """Its URL."""
+        return self.row.url
+
+    @property
+    def counterpart(self) -> Counterpart:
+        """It is called over HTTP."""
+        return "http"
+
+    @property
+    def peer_id(self) -> None:
+        """None: a card can name any key."""
+
+    @property
+    def names(self) -> str:
+        """Its name, and its URL."""
+        return f"{self.name} {self.url}"
+
+    @property
+    def words(self) -> str:
+        """The fingerprint of the key that it belongs to."""
+        return fingerprint_words(PeerId.parse_untrusted(self.signer)) if self.signer else ""
+
+    @property
+    def signer(self) -> str | None:
         """The did:key that this agent belongs to, by a card that it signed for this very place."""
         return self.row.key if self.row.bound else None
+
+    @property
+    def card(self) -> AgentCard:
+        """What it says of itself."""
+        return self.row.card
 
     @property
     def skills(self) -> tuple[AgentSkill, ...]:
@@ -68,36 +94,39 @@ class WebPeer:
         said = (f"{one.url} ({one.protocol_binding} {one.protocol_version})" for one in self.interfaces)
         return tuple(preview(address, 1024) for address in said)
 
-    def has_skill(self, skill: str) -> bool:
-        """True if one of its skills is called so."""
-        wanted = skill.strip().casefold()
-        return any(wanted in (offered.id.casefold(), offered.name.casefold()) for offered in self.skills)
-
     @property
     def agent(self) -> WebAgent:
         """How it may be called."""
         return WebAgent(self.row.url, self.row.card, RANGES[self.row.origin], self.row.headers)
 
     @property
-    def is_typed(self) -> bool:
-        """True if a person has added it."""
+    def is_added(self) -> bool:
+        """True if a person has typed its URL."""
         return self.row.origin in (TYPED, NEAR)
 
-    def view(self, waiting: int = 0) -> AgentView:
-        """The agent as it is shown."""
-        words = fingerprint_words(PeerId.parse_untrusted(self.key)) if self.key else ""
-        return AgentView(
-            name=self.name,
-            did=self.url,
-            words=words,
-            description=preview(self.row.card.description, 512),
-            skills=skill_views(self.skills),
-            route="http",
-            online=not self.trouble,
-            last_seen=iso(self.row.last_seen) if self.row.last_seen else None,
-            trust="trusted" if self.is_typed else "stranger",
-            waiting=waiting,
-        )
+    @property
+    def decided(self) -> str:
+        """A person who adds it trusts it."""
+        return "trusted" if self.is_added else "stranger"
+
+    @property
+    def online(self) -> bool:
+        """True if it was there the last time."""
+        return not self.trouble
+
+    @property
+    def route(self) -> str:
+        """Over HTTP."""
+        return "http"
+
+    @property
+    def rtt_seconds(self) -> None:
+        """Not measured."""
+
+    @property
+    def last_seen(self) -> float | None:
+        """When it answered last, by the wall clock."""
+        return self.row.last_seen
 
 
 def way_to_allow(agent: WebAgent, error: AddressNotAllowedError) -> str:

@@ -6,7 +6,6 @@ Its task at our own agent goes straight into the inbox; one for an agent behind 
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 
 from mcp_a2a.api.a2a import (
@@ -36,7 +35,6 @@ from mcp_a2a.errors.tasks import (
     TransitionError,
 )
 from mcp_a2a.node.agents.search import Search
-from mcp_a2a.node.peers.web_peer import WebPeer
 from mcp_a2a.node.runtime.context import Context
 from mcp_a2a.node.runtime.handlers import answers
 from mcp_a2a.node.tasks.document import direct_reply, document
@@ -44,8 +42,8 @@ from mcp_a2a.node.tasks.events import Beginning, Events, Reading
 from mcp_a2a.node.tasks.own_tasks import OwnTasks, caller_peer
 from mcp_a2a.node.tasks.pushes import Pushes
 from mcp_a2a.node.tasks.sending import Draft, Sending
-from mcp_a2a.node.tasks.web_sending import WebSending
 from mcp_a2a.protocol.model import Message, Role, TaskState
+from mcp_a2a.protocol.naming import kind_of_agent
 from mcp_a2a.protocol.task.ids import task_id_of
 from mcp_a2a.protocol.task.task import Task
 from mcp_a2a.store.records import find_task
@@ -62,10 +60,6 @@ class A2ATasks:
     search: Search
     own: OwnTasks
     sending: Sending
-    web_sending: WebSending
-    sender_to: Callable[[Task], Sending | WebSending]
-    look: Callable[[Task], Awaitable[None]]
-    """Asks the agent of a task about it, for a moment."""
     events: Events
     pushes: Pushes
 
@@ -92,17 +86,13 @@ class A2ATasks:
             if request.follow or request.push_config is not None:
                 begun.append(self.events.begin(record))
 
-        if request.agent == SELF:
-            draft = Draft(message, self._opening(request), request.skill, caller=request.caller)
+        is_ours = request.agent == SELF
+        draft = Draft(message, self._opening(request), request.skill, request.hop + is_ours, request.caller)
+        if is_ours:
             record = await self.own.open(request, draft, follow)
         else:
             peer = await self.search.meant(request.agent)
-            opening = self._opening(request)
-            draft = Draft(message, opening, request.skill, request.hop, caller=request.caller)
-            if isinstance(peer, WebPeer):
-                record = await self.web_sending.send_message(peer, draft, follow, request.consent)
-            else:
-                record = await self.sending.send_message(peer, draft, follow, request.consent)
+            record = await self.sending.send_message(peer, draft, follow, request.consent)
         return await self._answer(record, request, *begun)
 
     def _opening(self, request: A2ASendRequest) -> str:
@@ -121,7 +111,7 @@ class A2ATasks:
         if request.push_config is not None:
             self.pushes.check_room(request.push_config, task_id, request.caller)
         if record.sent:
-            record = await self.sender_to(record).go_on(task_id, message, Attachments(consent=request.consent))
+            record = await self.sending.go_on(task_id, message, Attachments(consent=request.consent))
         else:
             record = await self.own.hear(task_id, message)
         # Without a pause between the two: what comes after this is told, and nothing before it twice.
@@ -144,7 +134,7 @@ class A2ATasks:
     @answers(A2AGetRequest)
     async def get(self, request: A2AGetRequest) -> A2AAnswer:
         """See `A2AGetRequest`."""
-        await self.look(await self._mine(request, request.task_id))
+        await self.sending.look(await self._mine(request, request.task_id))
         record = self.sending.latest(request.task_id)
         return await self._rested(record, request.wait_seconds)
 
@@ -168,7 +158,7 @@ class A2ATasks:
     @answers(A2AFollowRequest)
     async def follow(self, request: A2AFollowRequest) -> A2AFollowView:
         """See `A2AFollowRequest`."""
-        await self.look(await self._mine(request, request.task_id))
+        await self.sending.look(await self._mine(request, request.task_id))
         seconds = request.wait_seconds
         reading = await self.events.read(request.task_id, request.cursor, seconds, to_end=request.to_end)
         return _follow_view(reading)
@@ -183,7 +173,7 @@ class A2ATasks:
             raise TransitionError(record.state, TaskState.CANCELED)
         if not record.sent:
             return A2AAnswer(task=document(await self.own.stop(record.id)))
-        record = await self.sender_to(record).cancel(record.id)
+        record = await self.sending.cancel(record.id)
         return await self._rested(record, request.wait_seconds)
 
     # --- push ------------------------------------------------------------------------------------
@@ -217,10 +207,7 @@ class A2ATasks:
         return Within("sent", await self._peer_of(reach.agent), reach.caller)
 
     async def _peer_of(self, agent: str) -> str:
-        if agent.startswith("did:"):
-            return agent
-        peer = await self.search.meant(agent)
-        return peer.url if isinstance(peer, WebPeer) else peer.row.did
+        return agent if kind_of_agent(agent) == "did" else (await self.search.meant(agent)).key
 
     async def _mine(self, reach: Reach, task_id: str) -> Task:
         """A task in reach; what is not there and what is not the caller's look the same."""

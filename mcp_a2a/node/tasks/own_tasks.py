@@ -17,12 +17,11 @@ from mcp_a2a.node.runtime.context import Context
 from mcp_a2a.node.tasks.inbox import Inbox, Order
 from mcp_a2a.node.tasks.news import News
 from mcp_a2a.node.tasks.receive import MAX_OPEN_PER_PEER, too_many_open
-from mcp_a2a.node.tasks.repeated import check_message, check_opening
-from mcp_a2a.node.tasks.sending import Draft, Sending, with_files
-from mcp_a2a.protocol.model import Delivery, Message, Role
+from mcp_a2a.node.tasks.repeated import check_message
+from mcp_a2a.node.tasks.sending import Draft, Sending
+from mcp_a2a.protocol.model import Message
 from mcp_a2a.protocol.naming import CALLER
-from mcp_a2a.protocol.task.events import Canceled, Opened, Replied, Spoken
-from mcp_a2a.protocol.task.ids import task_id_of
+from mcp_a2a.protocol.task.events import Canceled, Replied, Spoken
 from mcp_a2a.protocol.task.machine import Change
 from mcp_a2a.protocol.task.table import can
 from mcp_a2a.protocol.task.task import Task
@@ -53,24 +52,11 @@ class OwnTasks:
     async def open(self, request: A2ASendRequest, draft: Draft, follow: Callable[[Task], None]) -> Task:
         """A task for our own agent: stored, and leased at once where a worker waits for one."""
         peer = caller_peer(request.caller)
-        known = self.sending.find(task_id_of(self.context.me, draft.opening))
-        if known is not None:
-            check_opening(known, draft.message, request.skill)
+        self.sending.opened(draft)
         attached = await self.attaching.attach(draft.message.parts)
-        change = self._opening_of(request, peer, with_files(draft, attached))
+        change = draft.with_files(attached).opened(self.context, peer, peer.removeprefix(CALLER))
         with self.attaching.given_to(change.task.id, attached.refs):
             return await self._store(request, change, follow)
-
-    def _opening_of(self, request: A2ASendRequest, peer: str, draft: Draft) -> Change:
-        """The change that opens a caller's task."""
-        context_id = draft.message.context_id or f"ctx-{self.context.fresh_id()}"
-        message = draft.message.model_copy(update={"context_id": context_id, "role": Role.USER})
-        event = Opened(
-            id=task_id_of(self.context.me, draft.opening), direction="received", peer=peer,
-            peer_name=peer.removeprefix(CALLER), skill=draft.skill, context_id=context_id, hop=request.hop + 1,
-            message=message, opening=draft.opening, delivery=Delivery.DELIVERED, caller=draft.caller,
-        )  # fmt: skip
-        return Change.opening(event, now=self.context.clock(), files=draft.files)
 
     async def _store(self, request: A2ASendRequest, change: Change, follow: Callable[[Task], None]) -> Task:
         task = change.task

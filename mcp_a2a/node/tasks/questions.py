@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 import anyio
@@ -25,14 +24,11 @@ from mcp_a2a.node.agents.questions import Agents
 from mcp_a2a.node.agents.selection import Selector
 from mcp_a2a.node.files.files import Files
 from mcp_a2a.node.networks.networks import Networks
-from mcp_a2a.node.peers.web_peer import WebPeer
 from mcp_a2a.node.runtime.context import Context
 from mcp_a2a.node.runtime.handlers import answers
 from mcp_a2a.node.tasks.choosing import Choosing
 from mcp_a2a.node.tasks.sending import Sending
 from mcp_a2a.node.tasks.shown_tasks import ShownTasks
-from mcp_a2a.node.tasks.web_sending import WebSending
-from mcp_a2a.protocol.extensions import check_extensions
 from mcp_a2a.protocol.payload import MAX_HOP
 from mcp_a2a.protocol.task.task import Task
 from mcp_a2a.store.leases import highest_hop
@@ -55,11 +51,6 @@ class Tasks:
     networks: Networks
     sending: Sending
     choosing: Choosing
-    web_sending: WebSending
-    sender_to: Callable[[Task], Sending | WebSending]
-    """Who sends to the other side of a task."""
-    look: Callable[[Task], Awaitable[None]]
-    """Asks the other side about a task, for a moment."""
     files: Files
     shown: ShownTasks
 
@@ -68,13 +59,7 @@ class Tasks:
         """Journal, deliver, wait."""
         request = self._counted(request)
         peer = await self.agents.meant(request.agent, request.consent)
-        if isinstance(peer, WebPeer):
-            record = await self.web_sending.send(peer, request)
-        else:
-            if peer.advert is not None:
-                check_extensions(peer.name, peer.advert.card)
-            record = await self.sending.send(peer, request)
-        return await self._settled(record, request.wait_seconds)
+        return await self._settled(await self.sending.send(peer, request), request.wait_seconds)
 
     @answers(SendTaskBySkillRequest)
     async def send_task_by_skill(self, request: SendTaskBySkillRequest) -> TaskView:
@@ -83,11 +68,7 @@ class Tasks:
         deadline = anyio.current_time() + request.wait_seconds
         record = self.choosing.sent_by_skill(request)
         if record is None:
-            selected = await self.selector.select(request)
-            if selected.web:
-                record = await self.web_sending.send_by_skill(selected.web, request)
-            else:
-                record = await self.choosing.send_by_skill(selected.keys, request)
+            record = await self.choosing.send_by_skill(await self.selector.select(request), request)
         return await self._settled(record, max(0.0, deadline - anyio.current_time()))
 
     def _counted(self, request: _Sent) -> _Sent:
@@ -120,7 +101,7 @@ class Tasks:
     @answers(GetTaskRequest)
     async def get_task(self, request: GetTaskRequest) -> TaskView:
         """Where a task stands."""
-        await self.look(self.sending.latest(request.task_id))
+        await self.sending.look(self.sending.latest(request.task_id))
         record = self.sending.latest(request.task_id)
         record = await self.sending.waiting.wait(record, request.until, request.wait_seconds)
         return self.shown.view(record, request.text_offset, request.text_limit)
@@ -149,14 +130,14 @@ class Tasks:
                     consent=request.consent,
                 )
             )
-        record = await self.sender_to(record).reply(record.id, request)
+        record = await self.sending.reply(record.id, request)
         return await self._settled(record, request.wait_seconds)
 
     @answers(CancelRequest)
     async def cancel_task(self, request: CancelRequest) -> TaskView:
         """Withdraw a task we sent."""
         record = self.sending.latest(request.task_id)
-        record = await self.sender_to(record).cancel(record.id)
+        record = await self.sending.cancel(record.id)
         return self.shown.view(record)
 
     @answers(ListTasksRequest)

@@ -1,38 +1,39 @@
-"""Tasks that we sent: journalled before anything leaves, answered only by the key they were sent to."""
+"""Tasks that this node sends: journalled before anything leaves, one service for agents of every kind.
+
+What differs between an agent with a key and one at a URL is asked of its courier (`task_courier`).
+"""
 
 from __future__ import annotations
 
 import hashlib
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from mcp_a2a.api.files import Attachments
+from mcp_a2a.api.files import Attachments, FileArg
 from mcp_a2a.api.tasks import ReplyRequest, SendTaskBySkillRequest, SendTaskRequest
 from mcp_a2a.api.view import Consent
-from mcp_a2a.errors.delivery import NoRouteError, QueueFullError
-from mcp_a2a.errors.tasks import FileError, NotAwaitingReplyError, NotSentError, SelfSendError
-from mcp_a2a.node.delivery.letters import cancel_letter, message_letter, task_letter
-from mcp_a2a.node.delivery.outbox import Outbox
-from mcp_a2a.node.files.attaching import MIB, Attached, Attaching
+from mcp_a2a.errors.delivery import QueueFullError
+from mcp_a2a.errors.tasks import NotAwaitingReplyError, NotSentError, SelfSendError
+from mcp_a2a.node.files.attaching import Attached, Attaching
+from mcp_a2a.node.peers.agents import RemoteAgent
 from mcp_a2a.node.peers.consent import ConsentBook
-from mcp_a2a.node.peers.dialer import Dialer
-from mcp_a2a.node.peers.peer import Peer
 from mcp_a2a.node.runtime.context import Context
 from mcp_a2a.node.tasks.repeated import check_message, check_opening, check_turn
+from mcp_a2a.node.tasks.task_couriers import MAX_OUTBOX, TaskCourier, TaskCouriers
 from mcp_a2a.node.tasks.waiting import Waiting
-from mcp_a2a.protocol.blob import MAX_RELAYED_SIZE, BlobRef
+from mcp_a2a.protocol.blob import BlobRef
+from mcp_a2a.protocol.extensions import check_extensions
 from mcp_a2a.protocol.model import Delivery, Message, Part, Role
+from mcp_a2a.protocol.naming import counterpart_of
+from mcp_a2a.protocol.task.artifacts import size_of
 from mcp_a2a.protocol.task.events import Opened, Replied, Spoken
 from mcp_a2a.protocol.task.ids import task_id_of
 from mcp_a2a.protocol.task.machine import Change, withdrawal
 from mcp_a2a.protocol.task.table import can
 from mcp_a2a.protocol.task.task import Task
-from mcp_a2a.store.journal import OutboxRow, drop_outbox_of_task, put_outbox
+from mcp_a2a.store.journal import OutboxRow
 from mcp_a2a.store.records import find_task, get_task, save
-
-MAX_OUTBOX = 10_000
-"""Undelivered messages of one identity."""
 
 
 @dataclass(frozen=True)
@@ -48,154 +49,127 @@ class Draft:
     files: tuple[BlobRef, ...] = ()
     """Those of its parts that travel beside."""
 
+    @staticmethod
+    def of(request: SendTaskRequest | SendTaskBySkillRequest, opening: str) -> Draft:
+        """The task that a request asks for."""
+        parts = (Part(text=request.message), *request.parts)
+        message = Message(message_id=opening, role=Role.USER, parts=parts, context_id=request.context_id)
+        return Draft(message, opening, request.skill, request.hop)
 
-def opening(
-    context: Context,
-    peer: str,
-    peer_name: str,
-    draft: Draft,
-    chosen: str | None = None,
-    tried: tuple[str, ...] = (),
-) -> Change:
-    """The change that opens a task at `peer` with this message. It has its letter, number 0."""
-    context_id = draft.message.context_id or f"ctx-{context.fresh_id()}"
-    message = draft.message.model_copy(update={"context_id": context_id, "role": Role.USER})
-    event = Opened(
-        id=task_id_of(context.me, draft.opening), direction="sent", peer=peer, peer_name=peer_name, skill=draft.skill,
-        context_id=context_id, hop=draft.hop, message=message, caller=draft.caller, opening=draft.opening,
-        delivery=Delivery.QUEUED, chosen=chosen, tried=tried,
-    )  # fmt: skip
-    return Change.opening(event, now=context.clock(), files=draft.files)
+    def with_files(self, attached: Attached) -> Draft:
+        """The task with what was attached to it."""
+        return replace(self, message=self.message.model_copy(update={"parts": attached.parts}), files=attached.refs)
 
-
-def no_relay_takes(peer: Peer, attached: Attached) -> FileError:
-    """Why a file cannot go to an agent that only a relay reaches."""
-    return FileError(
-        f"Only a relay reaches {peer.name}, and the largest file is {attached.largest / MIB:.1f} MiB: "
-        f"at most {MAX_RELAYED_SIZE // MIB} MiB may go through one.",
-        "Send it when you are on one network with that agent, or split it.",
-    )
+    def opened(
+        self, context: Context, peer: str, peer_name: str, chosen: str | None = None, tried: tuple[str, ...] = ()
+    ) -> Change:
+        """The change that opens the task: at another agent, or for a caller at ours."""
+        is_ours, context_id = counterpart_of(peer) == "caller", self.message.context_id or f"ctx-{context.fresh_id()}"
+        message = self.message.model_copy(update={"context_id": context_id, "role": Role.USER})
+        event = Opened(
+            id=task_id_of(context.me, self.opening), direction="received" if is_ours else "sent", peer=peer,
+            peer_name=peer_name, skill=self.skill, context_id=context_id, hop=self.hop, message=message,
+            caller=self.caller, opening=self.opening, delivery=Delivery.DELIVERED if is_ours else Delivery.QUEUED,
+            chosen=chosen, tried=tried,
+        )  # fmt: skip
+        return Change.opening(event, now=context.clock(), files=self.files)
 
 
-def draft_of(request: SendTaskRequest | SendTaskBySkillRequest, opening: str) -> Draft:
-    """The task that a request asks for."""
-    parts = (Part(text=request.message), *request.parts)
-    message = Message(message_id=opening, role=Role.USER, parts=parts, context_id=request.context_id)
-    return Draft(message, opening, request.skill, request.hop)
-
-
-def with_files(draft: Draft, attached: Attached) -> Draft:
-    """The task with what was attached to it."""
-    message = draft.message.model_copy(update={"parts": attached.parts})
-    return replace(draft, message=message, files=attached.refs)
-
-
+@dataclass(eq=False)
 class Sending:
     """Opens, continues and withdraws tasks at other agents."""
 
-    def __init__(
-        self, context: Context, dialer: Dialer, outbox: Outbox, attaching: Attaching, consent: ConsentBook
-    ) -> None:
-        self._context = context
-        self._consent = consent
-        self._attaching = attaching
-        self._dialer = dialer
-        self._outbox = outbox
-        self.waiting = Waiting(context, outbox)
+    context: Context
+    couriers: TaskCouriers
+    attaching: Attaching
+    consent: ConsentBook
+    waiting: Waiting
 
     # --- sending to one agent --------------------------------------------------------------------
 
-    async def send(self, peer: Peer, request: SendTaskRequest) -> Task:
+    async def send(self, agent: RemoteAgent, request: SendTaskRequest) -> Task:
         """Journal a task and set it on its way; a known idempotency key is the task it named before.
 
         Raises:
             NoRouteError: with `queue` False, and the agent cannot be reached; nothing was kept.
+            WebError: with `queue` False, and something is wrong there; or the agent insists on an extension.
             ConsentNeededError, ConsentDeclinedError: a person has to allow it first.
             KeyReusedError: the key names a task that was another request.
-            QueueFullError, TooLargeError, UnsendableError, StorageFullError
+            QueueFullError, FileError, TooLargeError, UnsendableError, StorageFullError
         """
-        opening = self.opening_id(request.idempotency_key, peer.row.did)
-        draft = draft_of(request, opening)
-        existing = self.find(task_id_of(self._context.me, opening))
+        draft = Draft.of(request, self.opening_id(request.idempotency_key, agent.key))
+        existing = self.opened(draft, request.files)
         if existing is not None:
-            check_opening(existing, draft.message, draft.skill, request.files)
             return existing
-        await self._consent.check(peer, request)
+        check_agent(agent)
+        await self.consent.check(agent, request)
         if not request.queue:
-            await self._reach(peer)
-        return await self._open_with_files(peer, draft, await self.attach(draft, request), lambda _: None)
+            await self.courier_of(agent).reach(agent)
+        return await self._open_with_files(
+            agent, draft, await self.attaching.attach(draft.message.parts, request), lambda _: None
+        )
 
-    async def send_message(self, peer: Peer, draft: Draft, follow: Callable[[Task], None], consent: Consent) -> Task:
+    async def send_message(
+        self, agent: RemoteAgent, draft: Draft, follow: Callable[[Task], None], consent: Consent
+    ) -> Task:
         """The same for a caller that has a message already; `follow` sees the task before anything can happen to it.
 
         Raises:
+            ExtensionRequiredError: the agent insists on an extension that the message does not name.
             ConsentNeededError, ConsentDeclinedError: a person has to allow it first.
             KeyReusedError: the key names a task that was another request.
-            QueueFullError, TooLargeError, UnsendableError, StorageFullError
+            QueueFullError, FileError, TooLargeError, UnsendableError, StorageFullError
         """
-        existing = self.find(task_id_of(self._context.me, draft.opening))
-        if existing is not None:
-            check_opening(existing, draft.message, draft.skill)
-        else:
-            await self._consent.check(peer, Attachments(consent=consent), draft.message.parts)
-        return await self._open_with_files(peer, draft, await self._attaching.attach(draft.message.parts), follow)
-
-    async def attach(self, draft: Draft, request: SendTaskRequest | SendTaskBySkillRequest) -> Attached:
-        """What a request attaches to its task."""
-        return await self._attaching.attach(draft.message.parts, request)
+        if self.opened(draft) is None:
+            check_agent(agent, draft.message.extensions or ())
+            await self.consent.check(agent, Attachments(consent=consent), draft.message.parts)
+        return await self._open_with_files(agent, draft, await self.attaching.attach(draft.message.parts), follow)
 
     async def _open_with_files(
-        self, peer: Peer, draft: Draft, attached: Attached, follow: Callable[[Task], None]
+        self, agent: RemoteAgent, draft: Draft, attached: Attached, follow: Callable[[Task], None]
     ) -> Task:
-        with self._attaching.given_to(task_id_of(self._context.me, draft.opening), attached.refs):
-            if attached.needs_direct:
-                await self._reach_directly(peer, attached)
-            change = self.opening(peer, with_files(draft, attached))
+        with self.attaching.given_to(task_id_of(self.context.me, draft.opening), attached.refs):
+            await self.courier_of(agent).check_files(agent, attached)
+            change = self.opening(agent, draft.with_files(attached))
             follow(change.task)
             return await self.open(change)
 
-    async def _reach_directly(self, peer: Peer, attached: Attached) -> None:
-        """A file that no relay takes waits for an absent agent, but not for one that only a relay reaches.
-
-        Raises:
-            FileError: that is so.
-        """
-        try:
-            link = await self._dialer.connect(peer)
-        except NoRouteError:
-            return
-        if link.is_relayed:
-            raise no_relay_takes(peer, attached)
-
-    async def _reach(self, peer: Peer) -> None:
-        """Make sure that the peer is there itself, not only its mailbox.
-
-        Raises:
-            NoRouteError
-        """
-        link = await self._dialer.connect(peer)
-        if link.is_relayed and not peer.online:
-            raise NoRouteError(peer.name, [*peer.tried, f"relay {link.address}: it is not connected there"])
+    def courier_of(self, other: RemoteAgent | Task) -> TaskCourier:
+        """The courier for an agent, or for the agent of a task that was sent."""
+        return self.couriers[other.counterpart]
 
     def find(self, task_id: str) -> Task | None:
         """A task by its whole id."""
-        return self._context.database.read(lambda connection: find_task(connection, task_id))
+        return self.context.database.read(lambda connection: find_task(connection, task_id))
 
     def opening_id(self, idempotency_key: str | None, scope: str) -> str:
         """The id that opens a task: a fresh one, or with a key the same each time."""
         if idempotency_key is None:
-            return self._context.fresh_id()
+            return self.context.fresh_id()
         return hashlib.sha256(f"{scope}\0{idempotency_key}".encode()).hexdigest()[:32]
 
-    def opening(self, peer: Peer, draft: Draft, chosen: str | None = None, tried: tuple[str, ...] = ()) -> Change:
+    def opened(self, draft: Draft, files: Sequence[FileArg] = ()) -> Task | None:
+        """The task that was opened by this very draft before.
+
+        Raises:
+            KeyReusedError: its key opened a task that was another request.
+        """
+        known = self.find(task_id_of(self.context.me, draft.opening))
+        if known is not None:
+            check_opening(known, draft.message, draft.skill, files)
+        return known
+
+    def opening(
+        self, agent: RemoteAgent, draft: Draft, chosen: str | None = None, tried: tuple[str, ...] = ()
+    ) -> Change:
         """The change that opens a task at this agent.
 
         Raises:
             SelfSendError
         """
-        if peer.peer_id == self._context.me:
-            raise SelfSendError(peer.name)
-        return opening(self._context, peer.row.did, peer.name, draft, chosen, tried)
+        if agent.peer_id == self.context.me:
+            raise SelfSendError(agent.name)
+        return draft.opened(self.context, agent.key, agent.name, chosen, tried)
 
     async def open(self, change: Change) -> Task:
         """Journal a task that was made, and set it on its way.
@@ -204,23 +178,22 @@ class Sending:
             KeyReusedError: another call has opened another task under the same key meanwhile.
             QueueFullError, TooLargeError, UnsendableError, StorageFullError
         """
-        task = change.task
-        row = task_letter(self._context, change)
-        full = len(self._outbox) >= MAX_OUTBOX
+        task, courier = change.task, self.courier_of(change.task)
+        row = courier.opening(change)
 
         def journal(connection: sqlite3.Connection) -> Task | None:
             if not save(connection, change):
                 return find_task(connection, task.id)
-            if full:
+            if courier.is_full(connection):
                 raise QueueFullError("outbox", MAX_OUTBOX)
-            put_outbox(connection, row)
+            courier.put(connection, row)
             return None
 
-        existing = await self._context.database.write(journal, lambda: self._outbox.seal_ahead(row))
+        existing = await self.context.database.write(journal, lambda: courier.meanwhile(row))
         if existing is not None:
             check_message(existing, task.messages[0], task.skill)
             return existing
-        self._outbox.push(row)
+        courier.push(task.id, (row,))
         return task
 
     # --- going on --------------------------------------------------------------------------------
@@ -251,47 +224,48 @@ class Sending:
         """Say something more in an open task; a message that it has already is not said again.
 
         Raises:
+            CardError, WebError: its agent made room for others meanwhile, and cannot be met again.
             TaskNotFoundError, NotAwaitingReplyError, ConversationFullError, TooLargeError, UnsendableError, FileError
         """
-        more = with_it or Attachments()
-        peer = await self._check(task_id, message, more)
-        attached = await self._attaching.attach(message.parts, more)
-        with self._attaching.given_to(task_id, attached.refs):
-            if peer is not None and attached.needs_direct:  # refused here, or the whole task would end of it
-                await self._reach_directly(peer, attached)
-            return await self._go_on(task_id, message.model_copy(update={"parts": attached.parts}), attached)
+        task, more = self.latest(task_id), with_it or Attachments()
+        if task.has_heard(message):
+            return task
+        if not task.sent or task.done:
+            raise NotAwaitingReplyError(task.id, task.state)
+        courier = self.courier_of(task)
+        agent = await courier.find(task.peer)
+        await self.consent.check(agent, more, message.parts)
+        attached = await self.attaching.attach(message.parts, more)
+        with self.attaching.given_to(task.id, attached.refs):
+            await courier.check_files(agent, attached)  # refused here, or the whole task would end of it
+            said = message.model_copy(update={"parts": attached.parts})
+            return await self._go_on(courier, task.id, said, attached)
 
-    async def _check(self, task_id: str, message: Message, more: Attachments) -> Peer | None:
-        """Check that what is new in a task may leave for its agent; returns that agent, None where nothing leaves."""
-        record = self.find(task_id)
-        if record is None or not record.sent or record.has_heard(message):
-            return None
-        peer = self._consent.meant(record.peer)
-        if not isinstance(peer, Peer):
-            return None
-        await self._consent.check(peer, more, message.parts)
-        return peer
-
-    async def _go_on(self, task_id: str, message: Message, attached: Attached) -> Task:
-        now = self._context.clock()
+    async def _go_on(self, courier: TaskCourier, task_id: str, message: Message, attached: Attached) -> Task:
+        now = self.context.clock()
 
         def go_on(connection: sqlite3.Connection) -> tuple[Task, OutboxRow | None]:
             task = get_task(connection, task_id)
             if task.has_heard(message):
                 return task, None
-            if not task.sent or task.is_declined or not can(task.state, Replied):
+            if task.is_declined or not can(task.state, Replied):
                 raise NotAwaitingReplyError(task.id, task.state)
-            said = message.model_copy(update={"context_id": task.context_id, "task_id": task.id})
-            change = Change.of(task, Replied(said), Spoken(), now=now, files=attached.refs)
-            row = message_letter(self._context, change, said)
+            # Its agent must be able to tell it from the others, and so must we.
+            is_used = any(known.message_id == message.message_id for known in task.messages)
+            message_id = self.context.fresh_id() if is_used else message.message_id
+            named = {"message_id": message_id, "context_id": task.context_id, "task_id": task.id}
+            said = message.model_copy(update=named)
+            replied = Replied(said, made=size_of(task.artifacts))
+            change = Change.of(task, replied, Spoken(), now=now, files=attached.refs)
+            row = courier.message(change, said)
             save(connection, change)
-            put_outbox(connection, row)
+            courier.put(connection, row)
             return change.task, row
 
-        task, row = await self._context.database.write(go_on)
+        task, row = await self.context.database.write(go_on)
         if row is not None:
-            self._outbox.push(row)
-            self._context.task_changes.notify(task.id, task)
+            courier.push(task.id, (row,))
+            self.context.task_changes.notify(task.id, task)
         return task
 
     async def cancel(self, task_id: str) -> Task:
@@ -300,28 +274,26 @@ class Sending:
         Raises:
             TaskNotFoundError, NotSentError
         """
-        now = self._context.clock()
+        task = self.latest(task_id)
+        if not task.sent:
+            raise NotSentError(task.id)
+        courier, now = self.courier_of(task), self.context.clock()
 
-        def cancel(connection: sqlite3.Connection) -> tuple[Task, OutboxRow | None, list[str]]:
-            task = get_task(connection, task_id)
-            if not task.sent:
-                raise NotSentError(task.id)
-            if task.done:
-                return task, None, []
-            dropped = drop_outbox_of_task(connection, task.id, "task", "message", "blob")
-            change = Change.of(task, withdrawal(task), Spoken(), now=now)
-            # Sent in any case: the task may have arrived although its receipt has not.
-            row = cancel_letter(self._context, change)
+        def cancel(connection: sqlite3.Connection) -> tuple[Task, Sequence[OutboxRow], Sequence[str]]:
+            latest = get_task(connection, task.id)
+            if latest.done:
+                return latest, (), ()
+            dropped = courier.withdraw(connection, latest.id)
+            change = Change.of(latest, withdrawal(latest), Spoken(), now=now)
+            row = courier.cancel(change)
             save(connection, change)
-            put_outbox(connection, row)
-            return change.task, row, dropped
+            courier.put(connection, row)
+            return change.task, (row,), dropped
 
-        task, row, dropped = await self._context.database.write(cancel)
-        self._outbox.drop(dropped)
-        if row is not None:
-            self._outbox.push(row)
-        self._context.task_changes.notify(task.id, task)
-        return task
+        ended, rows, dropped = await self.context.database.write(cancel)
+        courier.push(ended.id, rows, dropped)
+        self.context.task_changes.notify(ended.id, ended)
+        return ended
 
     # --- looking ---------------------------------------------------------------------------------
 
@@ -331,4 +303,20 @@ class Sending:
         Raises:
             TaskNotFoundError
         """
-        return self._context.database.read(lambda connection: get_task(connection, task_id))
+        return self.context.database.read(lambda connection: get_task(connection, task_id))
+
+    async def look(self, task: Task) -> None:
+        """Ask the agent of a task about it, for a moment. What the caller knew of the task is old then."""
+        courier = self.couriers.get(task.counterpart)
+        if courier is not None:
+            await courier.look(task)
+
+
+def check_agent(agent: RemoteAgent, known: Sequence[str] = ()) -> None:
+    """Refuse to send to an agent that insists on an extension which is not among those `known`.
+
+    Raises:
+        ExtensionRequiredError
+    """
+    if agent.card is not None:
+        check_extensions(agent.name, agent.card, known)

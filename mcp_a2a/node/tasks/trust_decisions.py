@@ -97,7 +97,7 @@ class TrustDecisions:
     async def _decide_about(self, peer: WebPeer, request: SetTrustRequest) -> SetTrustView:
         """An agent at a URL sends nothing here: it is known, or it is not."""
         if request.level == "trusted":
-            return SetTrustView(agent=(await self.web.add(peer.url)).view())
+            return SetTrustView(agent=self.views.view(await self.web.add(peer.url)))
         now = self.context.clock()
 
         def forget(connection: sqlite3.Connection) -> list[Task]:
@@ -120,7 +120,7 @@ class TrustDecisions:
             for task in ended:
                 self.web_courier.kick(task.id)
                 self.context.task_changes.notify(task.id)
-        return SetTrustView(agent=peer.view(), dropped=len(ended))
+        return SetTrustView(agent=self.views.view(peer), dropped=len(ended))
 
     async def _decided(self, peer: Peer, level: str, decide: Callable[[sqlite3.Connection], _Decision]) -> _Decision:
         """Decide here and on the disk. At once here, so that what comes in meanwhile is treated accordingly."""
