@@ -27,10 +27,9 @@ from mcp_a2a.store.database import Database
 from mcp_a2a.store.journal import all_peers, pending_outbox
 from mcp_a2a.store.leases import leased_tasks, next_lease_end
 from mcp_a2a.store.opening import open_database
-from mcp_a2a.store.push import untold_configs
 from mcp_a2a.store.records import insert_task, peers_with_open_tasks
 from mcp_a2a.store.task_lists import Within, list_tasks, tasks_within
-from mcp_a2a.store.web import unfinished_web_tasks
+from mcp_a2a.store.web import unfinished_web_tasks, untold_configs
 
 SHORT, LONG = 100, 100_000
 ROUNDS = 9

@@ -40,8 +40,8 @@ from mcp_a2a.protocol.model import AgentCard
 from mcp_a2a.protocol.names import memorable_name
 from mcp_a2a.store.database import Database
 from mcp_a2a.store.folder import open_folder
+from mcp_a2a.store.journal import Manner, keep_manner, kept_manner
 from mcp_a2a.store.keyfile import OwnDids, load_identity
-from mcp_a2a.store.manner import Manner, keep_manner, kept_manner
 from mcp_a2a.store.network_folder import NetworkFolder
 from mcp_a2a.store.opening import open_database
 from mcp_a2a.store.short_places import socket_path

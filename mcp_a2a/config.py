@@ -18,7 +18,7 @@ from mcp_a2a.front.plain import IDENTITY_PATTERN, MAX_ACCEPT_RATE, MAX_PORT
 from mcp_a2a.protocol.naming import why_not_called
 from mcp_a2a.protocol.plain_words import plainly
 from mcp_a2a.relay_options import RelayOptions
-from mcp_a2a.store.own_name import read_name
+from mcp_a2a.store.folder import read_name
 
 MAX_LEASE_SECONDS = 1_000_000_000.0
 """About 31 years. The end of a lease is shown as a date, so a lease cannot be endless."""

@@ -7,8 +7,8 @@ from pathlib import Path
 from mcp_a2a.composition import _node, _node_of
 from mcp_a2a.config import Settings
 from mcp_a2a.protocol.paths import DirectAddr
+from mcp_a2a.store.folder import keep_name
 from mcp_a2a.store.journal import OutboxRow, put_outbox
-from mcp_a2a.store.own_name import keep_name
 from tests.node.world import card_of
 
 QUIET = {"mdns": False, "link_host": "127.0.0.1"}

@@ -10,8 +10,8 @@ from typing import Literal
 
 from pydantic import JsonValue
 
+from mcp_a2a.protocol.extensions import shown_skills
 from mcp_a2a.protocol.model import AgentCard, AgentSkill
-from mcp_a2a.protocol.shown_card import shown_skills
 
 Style = Literal["v1", "dual"]
 """`dual` carries the keys of 0.3 as well, `v1` only those of 1.0."""

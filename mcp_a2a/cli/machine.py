@@ -227,8 +227,8 @@ def _identity_in(folder: Path) -> Identity | None:
     if status is not None:
         return told_of(status)
     from mcp_a2a.protocol.did import PeerId
+    from mcp_a2a.store.folder import read_name
     from mcp_a2a.store.keyfile import DID_FILE
-    from mcp_a2a.store.own_name import read_name
 
     try:
         peer = PeerId.parse_untrusted((folder / DID_FILE).read_text(encoding="ascii").strip())

@@ -34,8 +34,7 @@ def name(
     The name is kept for this identity. A program that is running takes it at once. In a process that was started with
     --name or MCP_A2A_NAME, that name wins. A name is a label: it proves nothing.
     """
-    from mcp_a2a.store.folder import open_folder
-    from mcp_a2a.store.own_name import keep_name
+    from mcp_a2a.store.folder import keep_name, open_folder
 
     session = session_of(context)
     settings = session.settings()
@@ -54,7 +53,7 @@ def name(
 
 def _show_name(session: Session, settings: Settings) -> None:
     from mcp_a2a.cli.machine import own_identity, told_of_name
-    from mcp_a2a.store.own_name import read_name
+    from mcp_a2a.store.folder import read_name
 
     told = told_of_name(settings.folder)
     called, kept = own_identity(settings).name, read_name(settings.folder)

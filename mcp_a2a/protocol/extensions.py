@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from mcp_a2a.errors.web import ExtensionRequiredError
-from mcp_a2a.protocol.model import AgentCard
+from mcp_a2a.protocol.model import AgentCard, AgentSkill
 from mcp_a2a.protocol.text import preview
 
 MAX_NAMED = 3
@@ -29,3 +29,19 @@ def check_extensions(name: str, card: AgentCard, known: Collection[str] = ()) ->
     missing = [uri for uri in required_extensions(card) if uri not in known]
     if missing:
         raise ExtensionRequiredError(name, [preview(uri, 120) for uri in missing[:MAX_NAMED]])
+
+
+# Which skills of an agent a card shows, and to whom.
+
+ANYTHING = AgentSkill(
+    id="assist",
+    name="Assist",
+    description="Takes a request in plain words. Its user decides what is done about it.",
+    tags=("assistant",),
+)
+"""What an assistant offers that names no skill: a card must have one."""
+
+
+def shown_skills(card: AgentCard, *, extended: bool) -> tuple[AgentSkill, ...]:
+    """The skills for everyone, or with `extended` also those for callers that have shown who they are; at least one."""
+    return tuple(skill for skill in card.skills if extended or not skill.extended) or (ANYTHING,)

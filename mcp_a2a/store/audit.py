@@ -17,8 +17,7 @@ from mcp_a2a.errors import McpA2AError
 from mcp_a2a.protocol.did import PeerId
 from mcp_a2a.protocol.paths import parse_address
 from mcp_a2a.protocol.payload import Payload
-from mcp_a2a.store.layout import Table, tables_of
-from mcp_a2a.store.pages import NotUtf8, Value
+from mcp_a2a.store.pages import NotUtf8, Table, Value, tables_of
 from mcp_a2a.store.records import TASK_COLUMNS, parse_task
 from mcp_a2a.store.task_events import WORDS
 

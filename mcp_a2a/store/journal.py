@@ -6,6 +6,11 @@ import json
 import sqlite3
 from dataclasses import dataclass
 from enum import Enum, auto
+from typing import Literal
+
+from pydantic import TypeAdapter, ValidationError
+
+from mcp_a2a.store.database import Database
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,3 +253,73 @@ def drop_held(connection: sqlite3.Connection, sender: str, task: str | None = No
     return connection.execute(
         "DELETE FROM held WHERE sender=? AND (? IS NULL OR task=?) AND length(payload)>0", (sender, task, task)
     ).rowcount
+
+
+# What a person answered when asked whether something may be sent to an agent, by the agent's key or URL.
+
+Subject = Literal["text", "files"]
+ConsentAnswer = Literal["allowed", "declined"]
+
+_ANSWERS: dict[str, ConsentAnswer] = {"allowed": "allowed", "declined": "declined"}
+
+
+@dataclass(frozen=True, slots=True)
+class ConsentRow:
+    """One answer, and when it was given (seconds since the epoch)."""
+
+    verdict: ConsentAnswer
+    at: float
+
+
+def find_consent(connection: sqlite3.Connection, agent: str, subject: Subject) -> ConsentRow | None:
+    """The answer about an agent, if a person has given one."""
+    row = connection.execute(
+        "SELECT verdict, at FROM consents WHERE agent=? AND subject=?", (agent, subject)
+    ).fetchone()
+    return ConsentRow(_ANSWERS[row[0]], float(row[1])) if row is not None and row[0] in _ANSWERS else None
+
+
+def save_consent(
+    connection: sqlite3.Connection, agent: str, subject: Subject, verdict: ConsentAnswer, at: float
+) -> None:
+    """Keep an answer; it replaces the one before."""
+    connection.execute("INSERT OR REPLACE INTO consents VALUES (?,?,?,?)", (agent, subject, verdict, at))
+
+
+def forget_consents(connection: sqlite3.Connection, agent: str) -> None:
+    """Drop every answer about an agent: the next send asks again."""
+    connection.execute("DELETE FROM consents WHERE agent=?", (agent,))
+
+
+# How much of an identity its own process showed to others: a process that stands in shows no more.
+
+MANNER = "manner"
+"""Under this name it is remembered."""
+
+
+@dataclass(frozen=True, slots=True)
+class Manner:
+    """Where it was seen, and where it listened."""
+
+    mdns: bool
+    networks: bool
+    link_host: str
+
+
+_MANNER = TypeAdapter(Manner)
+
+
+def keep_manner(database: Database, manner: Manner) -> None:
+    """Remember it, where it is another than before."""
+    text = _MANNER.dump_json(manner).decode()
+    if database.read(lambda connection: get_meta(connection, MANNER)) != text:
+        database.enqueue_lazily(lambda connection: set_meta(connection, MANNER, text))
+
+
+def kept_manner(database: Database) -> Manner | None:
+    """What was remembered; None of an identity that has not run since there is such a note."""
+    kept = database.read(lambda connection: get_meta(connection, MANNER))
+    try:
+        return _MANNER.validate_json(kept) if kept else None
+    except ValidationError:
+        return None

@@ -6,7 +6,6 @@ into a new database, and the damaged file is kept.
 
 from __future__ import annotations
 
-import glob
 import json
 import logging
 import math
@@ -24,13 +23,12 @@ import anyio.to_thread
 from mcp_a2a.errors import McpA2AError
 from mcp_a2a.errors.protocol import ProtocolError
 from mcp_a2a.store.audit import audit
-from mcp_a2a.store.carrying_over import carry_over
-from mcp_a2a.store.checked import SUFFIX, forget_checked, frames_in_log, is_checked, looks, note_checked, was_emptied
+from mcp_a2a.store.checked import forget_checked, frames_in_log, is_checked, looks, note_checked, was_emptied
 from mcp_a2a.store.database import Database
 from mcp_a2a.store.disk import is_unreadable, refused, unusable
 from mcp_a2a.store.journal import get_meta, set_meta
-from mcp_a2a.store.layout import tables_of
-from mcp_a2a.store.salvage import KEPT_LOG, Salvage, salvage
+from mcp_a2a.store.pages import tables_of
+from mcp_a2a.store.salvage import Salvage, carry_over, exchange, finish_exchange, fresh_path, remove_database, salvage
 from mcp_a2a.store.schema import MIGRATIONS, migrate, version_of
 
 logger = logging.getLogger(__name__)
@@ -78,8 +76,6 @@ NODE = Schema(
     "The identity is not affected.",
     changes=("INSERT INTO tasks DEFAULT VALUES", "UPDATE tasks SET state=state", "DELETE FROM tasks"),
 )
-
-LOGS = ("-wal", "-shm")
 
 DAMAGE = "damage"
 """A fact of the database: what was lost of it, in sentences, until a person ran `mcp-a2a repair`."""
@@ -130,7 +126,7 @@ def _may_be_of_a_row(failure: Exception) -> bool:
 
 def _open_writer(path: Path, stamp: str, schema: Schema, *, unreadable: bool) -> sqlite3.Connection:
     try:
-        _finish_exchange(path)
+        finish_exchange(path)
         try:
             return _prepare(path, stamp, schema)
         except (sqlite3.DatabaseError, UnicodeDecodeError) as error:  # also what SQLite says can be damaged
@@ -157,7 +153,7 @@ def _start_anew(path: Path, stamp: str, schema: Schema, error: Exception) -> sql
     """Keep the damaged file under another name, and put a new one in its place with all that can be read."""
     kept = path.with_name(f"{path.name}.corrupt-{stamp}")
     told = _make_anew(path, kept, stamp, schema, error)
-    _exchange(path, kept)
+    exchange(path, kept)
     connection = _prepare(path, stamp, schema)
     logger.error("THE DATABASE %s IS DAMAGED (%s). It was kept as %s. %s", path, error, kept, told)
     return connection
@@ -168,8 +164,8 @@ def _make_anew(path: Path, kept: Path, stamp: str, schema: Schema, error: Except
 
     The damaged one stays until that is on the disk: a process that is killed here, or a full disk, loses nothing.
     """
-    fresh = _fresh(path)
-    _remove(fresh)
+    fresh = fresh_path(path)
+    remove_database(fresh)
     connection = _prepare(fresh, stamp, schema)
     try:
         if schema.salvages:
@@ -180,7 +176,7 @@ def _make_anew(path: Path, kept: Path, stamp: str, schema: Schema, error: Except
         _bring_in_log(connection, fresh)
     except BaseException:
         connection.close()
-        _remove(fresh)
+        remove_database(fresh)
         raise
     connection.close()
     return told
@@ -334,45 +330,3 @@ def _check(connection: sqlite3.Connection, path: Path, schema: Schema) -> None:
     verdict = connection.execute("PRAGMA integrity_check(1)").fetchone()[0]
     if verdict != "ok":
         raise sqlite3.DatabaseError(verdict)
-
-
-def _fresh(path: Path) -> Path:
-    return path.with_name(f"{path.name}.new")
-
-
-def _exchange(path: Path, kept: Path) -> None:
-    """Put the new database in the place of the damaged one, where there is a new one."""
-    path.rename(kept)
-    _move_logs(path, kept)
-    _finish_exchange(path)
-
-
-def _finish_exchange(path: Path) -> None:
-    """Where a process was killed in the middle: the damaged file is away, the new one is whole and not yet here."""
-    fresh = _fresh(path)
-    if path.exists() or not fresh.exists():
-        return
-    kept = damaged_files(path)
-    if kept:
-        _move_logs(path, kept[-1])
-    fresh.rename(path)
-    _remove(fresh)  # the note of how it looked
-
-
-def damaged_files(path: Path) -> tuple[Path, ...]:
-    """The damaged databases that were kept, the oldest first; not what belongs to them."""
-    found = path.parent.glob(f"{glob.escape(path.name)}.corrupt-*")
-    return tuple(sorted(file for file in found if not file.name.endswith((*LOGS, KEPT_LOG, SUFFIX))))
-
-
-def _move_logs(path: Path, kept: Path) -> None:
-    """What belongs to the damaged file goes where it went: another database must not find its log."""
-    for suffix in (*LOGS, KEPT_LOG):
-        journal = path.with_name(path.name + suffix)
-        if journal.exists():
-            journal.rename(kept.with_name(kept.name + suffix))
-
-
-def _remove(path: Path) -> None:
-    for suffix in ("", *LOGS, SUFFIX):
-        path.with_name(path.name + suffix).unlink(missing_ok=True)

@@ -17,11 +17,10 @@ from mcp_a2a.errors.tasks import TaskForgottenError, TaskNotFoundError
 from mcp_a2a.protocol.model import Artifact, Delivery, Message, TaskState, TaskStatus
 from mcp_a2a.protocol.naming import tail_of
 from mcp_a2a.protocol.replay import DEDUPE_MARGIN_SECONDS, MAX_LIFETIME_SECONDS, Forgotten
-from mcp_a2a.protocol.task.error import ErrorDetail
 from mcp_a2a.protocol.task.events import Delivered, Stored
 from mcp_a2a.protocol.task.machine import Change
 from mcp_a2a.protocol.task.table import DELIVERIES
-from mcp_a2a.protocol.task.task import Task
+from mcp_a2a.protocol.task.task import ErrorDetail, Task
 from mcp_a2a.store.blobs import put_out
 from mcp_a2a.store.checked import forget_checked
 from mcp_a2a.store.schema import OPEN

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mcp_a2a.store.checked import forget_checked
-from mcp_a2a.store.opening import DAMAGE, damage, damaged_files, open_database
+from mcp_a2a.store.opening import DAMAGE, damage, open_database
+from mcp_a2a.store.salvage import damaged_files
 
 
 @dataclass(frozen=True, slots=True)

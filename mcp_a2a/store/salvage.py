@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import glob
 import os
 import re
 import sqlite3
@@ -13,10 +14,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from mcp_a2a.store.audit import set_aside
+from mcp_a2a.store.checked import SUFFIX
 from mcp_a2a.store.disk import is_unreadable
 from mcp_a2a.store.folder import replace_file
-from mcp_a2a.store.layout import Table, tables_of
-from mcp_a2a.store.pages import FoundRow, NotUtf8, Pages, Value
+from mcp_a2a.store.pages import FoundRow, NotUtf8, Pages, Table, Value, tables_of
 from mcp_a2a.store.task_events import WORDS
 
 DID = "did:key:"
@@ -176,3 +177,92 @@ def _insert(fresh: sqlite3.Connection, table: Table, row: FoundRow, outcome: Sal
         return
     if done.rowcount:
         outcome.saved[table.name] += 1
+
+
+# Takes whole tables from a damaged database to a new one, where SQLite can still read them from end to end.
+#
+# For a relay: what decides who is served is not to be lost with the mail, and is not to be guessed from pages that may
+# hold what was deleted, as `salvage` does. Tables that belong together come together, or not at all.
+
+
+def carry_over(
+    damaged: Path,
+    fresh: sqlite3.Connection,
+    groups: Sequence[tuple[str, ...]],
+    audit: Callable[[sqlite3.Connection], object],
+) -> tuple[str, ...]:
+    """Copy each group of tables; the names of those that could not be read, or that `audit` does not take."""
+    lost: list[str] = []
+    with closing(sqlite3.connect(damaged, isolation_level=None)) as source:
+        for tables in groups:
+            fresh.execute("BEGIN IMMEDIATE")
+            try:
+                for table in tables:
+                    _copy(source, fresh, table)
+                audit(fresh)
+            except sqlite3.DatabaseError as error:
+                fresh.execute("ROLLBACK")
+                if isinstance(error, sqlite3.OperationalError) and _is_of_the_disk(error):
+                    raise
+                lost += tables
+            else:
+                fresh.execute("COMMIT")
+    return tuple(lost)
+
+
+def _copy(source: sqlite3.Connection, fresh: sqlite3.Connection, table: str) -> None:
+    names = [str(row[1]) for row in fresh.execute(f"PRAGMA table_info({table})")]
+    rows = source.execute(f"SELECT {', '.join(names)} FROM {table}")  # noqa: S608  names of ours
+    holes = ", ".join("?" * len(names))
+    fresh.executemany(f"INSERT INTO {table}({', '.join(names)}) VALUES ({holes})", rows)  # noqa: S608  as above
+
+
+def _is_of_the_disk(error: sqlite3.OperationalError) -> bool:
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR)
+
+
+LOGS = ("-wal", "-shm")
+
+
+def fresh_path(path: Path) -> Path:
+    """Where a new database is made until it is whole."""
+    return path.with_name(f"{path.name}.new")
+
+
+def exchange(path: Path, kept: Path) -> None:
+    """Put the new database in the place of the damaged one, where there is a new one."""
+    path.rename(kept)
+    _move_logs(path, kept)
+    finish_exchange(path)
+
+
+def finish_exchange(path: Path) -> None:
+    """Where a process was killed in the middle: the damaged file is away, the new one is whole and not yet here."""
+    fresh = fresh_path(path)
+    if path.exists() or not fresh.exists():
+        return
+    kept = damaged_files(path)
+    if kept:
+        _move_logs(path, kept[-1])
+    fresh.rename(path)
+    remove_database(fresh)  # the note of how it looked
+
+
+def damaged_files(path: Path) -> tuple[Path, ...]:
+    """The damaged databases that were kept, the oldest first; not what belongs to them."""
+    found = path.parent.glob(f"{glob.escape(path.name)}.corrupt-*")
+    return tuple(sorted(file for file in found if not file.name.endswith((*LOGS, KEPT_LOG, SUFFIX))))
+
+
+def _move_logs(path: Path, kept: Path) -> None:
+    """What belongs to the damaged file goes where it went: another database must not find its log."""
+    for suffix in (*LOGS, KEPT_LOG):
+        journal = path.with_name(path.name + suffix)
+        if journal.exists():
+            journal.rename(kept.with_name(kept.name + suffix))
+
+
+def remove_database(path: Path) -> None:
+    """Remove a database and what belongs to it."""
+    for suffix in ("", *LOGS, SUFFIX):
+        path.with_name(path.name + suffix).unlink(missing_ok=True)

@@ -39,7 +39,7 @@ from mcp_a2a.protocol.model import AuthenticationInfo, TaskPushNotificationConfi
 from mcp_a2a.protocol.state import is_terminal
 from mcp_a2a.store.callers import CallerFolder
 from mcp_a2a.store.folder import open_folder
-from mcp_a2a.store.push import push_configs, untold_configs
+from mcp_a2a.store.web import push_configs, untold_configs
 from tests.node.test_desk import say, working
 from tests.node.world import Person, World
 from tests.transports.certificates import Authority, authority

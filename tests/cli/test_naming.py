@@ -16,8 +16,7 @@ from mcp_a2a.protocol.naming import claimed_name
 from mcp_a2a.protocol.web_url import shown_url
 from mcp_a2a.store.aliases import Aliases
 from mcp_a2a.store.callers import CallerFolder
-from mcp_a2a.store.folder import open_folder
-from mcp_a2a.store.own_name import FILE, keep_name, read_name
+from mcp_a2a.store.folder import FILE, keep_name, open_folder, read_name
 from mcp_a2a.store.owner_file import LOCK
 from tests.cli.inside import Finished, call
 from tests.e2e.command import until

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mcp_a2a.protocol.filename import MAX_NAME_BYTES, free_name, safe_name
+from mcp_a2a.protocol.blob import MAX_NAME_BYTES, free_name, safe_name
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ from mcp_a2a.protocol.identity import Identity
 from mcp_a2a.protocol.model import Artifact, Message, Part, Role, TaskState, TaskStatus
 from mcp_a2a.protocol.payload import Body, CancelBody, MessageBody, Payload, PayloadType, TaskBody, UpdateBody
 from mcp_a2a.protocol.receipt import postmark_of, sign_receipt
-from mcp_a2a.protocol.task.ids import task_id_of
+from mcp_a2a.protocol.task.task import task_id_of
 from mcp_a2a_transports.memory import MemoryNetwork
 from tests.node.world import Person
 

@@ -14,7 +14,7 @@ from mcp_a2a.protocol.control import Delivered, Refused
 from mcp_a2a.protocol.model import TaskState
 from mcp_a2a.protocol.moment import Moment
 from mcp_a2a.protocol.task import effects
-from mcp_a2a.protocol.task.ids import task_id_of
+from mcp_a2a.protocol.task.task import task_id_of
 from mcp_a2a.store.records import find_task
 from tests.node.outsider import cancel_letter, message_letter, outsider, task_letter
 from tests.node.world import World, acquainted

@@ -22,7 +22,7 @@ from mcp_a2a.node.networks import ticket_places
 from mcp_a2a.protocol.identity import Identity
 from mcp_a2a.protocol.ticket import Ticket
 from mcp_a2a.server.address import seen_address
-from mcp_a2a.store import relays_here, short_places
+from mcp_a2a.store import network_folder, short_places
 from mcp_a2a_transports._dialling import connect, open_client
 from mcp_a2a_transports.relay.client import _is_refused
 from tests.node.world import World
@@ -36,7 +36,7 @@ def runtime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A runtime folder of the user for this test alone."""
     runtime = tmp_path / "run"
     runtime.mkdir(mode=0o700)
-    monkeypatch.setattr(relays_here, "short_places", lambda: [runtime / "mcp-a2a"])
+    monkeypatch.setattr(network_folder, "short_places", lambda: [runtime / "mcp-a2a"])
     return runtime / "mcp-a2a"
 
 
@@ -186,15 +186,15 @@ async def test_a_private_network_is_where_a_home_and_an_office_are(address: str)
 
 
 def test_a_note_is_this_users_and_the_oldest_go(runtime: Path) -> None:
-    urls = [f"ws://127.0.0.1:{port}/#{MALLORY}" for port in range(1, relays_here.MAX_NOTES + 3)]
+    urls = [f"ws://127.0.0.1:{port}/#{MALLORY}" for port in range(1, network_folder.MAX_NOTES + 3)]
     for number, url in enumerate(urls):
-        relays_here.note_relay(url)
+        network_folder.note_relay(url)
         note = max((runtime / "relays").iterdir(), key=lambda path: path.stat().st_mtime_ns)
         os.utime(note, ns=(number, number))
-    assert len(list((runtime / "relays").iterdir())) == relays_here.MAX_NOTES
-    assert relays_here.is_noted(urls[-1])
-    assert not relays_here.is_noted(urls[0])
+    assert len(list((runtime / "relays").iterdir())) == network_folder.MAX_NOTES
+    assert network_folder.is_noted(urls[-1])
+    assert not network_folder.is_noted(urls[0])
     if os.getuid() == 0:
         os.chown(runtime, 65534, 65534)
-        assert not relays_here.is_noted(urls[-1])
+        assert not network_folder.is_noted(urls[-1])
         assert not short_places.is_private(runtime)

@@ -33,7 +33,7 @@ from mcp_a2a.protocol.network import Network, invitation_id, seal_invitation
 from mcp_a2a.protocol.payload import AskBody, Asked, BlobBody, NetworkBody, Payload
 from mcp_a2a.protocol.receipt import HELD_VERDICT, postmark_of, sign_receipt, sign_verdict
 from mcp_a2a.protocol.strict_json import to_base64url
-from mcp_a2a.protocol.task.ids import task_id_of
+from mcp_a2a.protocol.task.task import task_id_of
 from mcp_a2a.protocol.ticket import Ticket
 from tests.protocol.people import ALICE, BOB, EXPIRES, NOW, secret_of, task
 

@@ -25,10 +25,10 @@ from mcp_a2a.errors.machine import DamagedRowError, DiskUnreadableError, HomeUnu
 from mcp_a2a.store import opening
 from mcp_a2a.store.checked import forget_checked, frames_in_log
 from mcp_a2a.store.journal import get_meta, set_meta
-from mcp_a2a.store.opening import NODE, Schema, damage, damaged_files, open_database
+from mcp_a2a.store.opening import NODE, Schema, damage, open_database
 from mcp_a2a.store.records import get_task
 from mcp_a2a.store.repair import repair
-from mcp_a2a.store.salvage import SECTOR_BYTES, Salvage, salvage
+from mcp_a2a.store.salvage import SECTOR_BYTES, Salvage, damaged_files, salvage
 from mcp_a2a.store.schema import VERSION, migrate
 from mcp_a2a.store.task_lists import list_tasks
 from tests.node.world import World, acquainted

@@ -24,12 +24,10 @@ from mcp_a2a.protocol.task.machine import Change
 from mcp_a2a.protocol.task.task import Task
 from mcp_a2a.store import (
     blobs,
-    consents,
     forgetting,
     journal,
     leases,
     networks,
-    push,
     records,
     task_events,
     task_lists,
@@ -130,8 +128,8 @@ QUESTIONS: dict[str, Query] = {
     "old files": lambda c: blobs.forget_blobs(c, 1.0, 1.0),
     "room for files": lambda c: blobs.make_room(c, blobs.Wanted(1, 1), for_result=True),
     "room for files to send": lambda c: blobs.make_room_out(c, 1),
-    "hooks of none": push.drop_orphaned_push,
-    "hooks": lambda c: push.count_other_untold(c, HOOK, "ci"),
+    "hooks of none": web.drop_orphaned_push,
+    "hooks": lambda c: web.count_other_untold(c, HOOK, "ci"),
 }
 
 WALKS: dict[str, str] = {
@@ -199,7 +197,7 @@ def asking(module: ModuleType) -> set[str]:
 
 def test_every_function_that_asks_for_tasks_is_among_the_questions() -> None:
     asked = inspect.getsource(inspect.getmodule(asking))  # type: ignore[arg-type]
-    for module in (blobs, consents, forgetting, journal, networks, push, records, task_events, web):
+    for module in (blobs, forgetting, journal, networks, records, task_events, web):
         for name in asking(module):
             assert name in WALKS or name.startswith("_") or f".{name}" in asked, (module.__name__, name)
 

@@ -30,9 +30,9 @@ from mcp_a2a.protocol.model import (
 from mcp_a2a.store.audit import audit
 from mcp_a2a.store.leases import leased_tasks
 from mcp_a2a.store.opening import open_database
-from mcp_a2a.store.push import untold_configs
 from mcp_a2a.store.records import find_task
 from mcp_a2a.store.schema import MIGRATIONS, VERSION
+from mcp_a2a.store.web import untold_configs
 from tests.node.world import World, acquainted
 
 DUMPS = {version: Path(__file__).parent / "old" / f"schema-{version}.sql" for version in (4, 18)}

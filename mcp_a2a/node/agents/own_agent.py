@@ -28,10 +28,10 @@ from mcp_a2a.node.runtime.parts import NodeParts
 from mcp_a2a.protocol.model import AgentCard
 from mcp_a2a.protocol.names import fingerprint_words
 from mcp_a2a.protocol.times import iso
+from mcp_a2a.store.folder import read_name
 from mcp_a2a.store.journal import count_held, count_outbox
 from mcp_a2a.store.leases import count_waiting
 from mcp_a2a.store.opening import damage
-from mcp_a2a.store.own_name import read_name
 from mcp_a2a.store.web import count_web_letters
 from mcp_a2a.version import __version__
 

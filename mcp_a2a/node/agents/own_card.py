@@ -11,9 +11,9 @@ import json
 from pydantic import JsonValue
 
 from mcp_a2a.errors.web import CardError
+from mcp_a2a.protocol.extensions import shown_skills
 from mcp_a2a.protocol.identity import Identity
 from mcp_a2a.protocol.model import AgentCard
-from mcp_a2a.protocol.shown_card import shown_skills
 from mcp_a2a.protocol.signed_card import sign_card
 
 OURS = ("name", "description", "version", "provider", "documentationUrl", "iconUrl")

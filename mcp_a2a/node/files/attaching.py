@@ -41,9 +41,9 @@ from mcp_a2a.protocol.blob import (
     BlobRef,
     FileSealer,
     is_blob,
+    safe_name,
 )
 from mcp_a2a.protocol.crypto import STREAM_KEY_SIZE
-from mcp_a2a.protocol.filename import safe_name
 from mcp_a2a.protocol.model import ArtifactChunk, Part
 from mcp_a2a.store.blobs import blobs_of, bytes_out, make_room_out
 from mcp_a2a.store.disk import refused

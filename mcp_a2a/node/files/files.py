@@ -22,8 +22,7 @@ from mcp_a2a.node.files.beneath import opened_folder, write_new
 from mcp_a2a.node.files.received import content_of
 from mcp_a2a.node.runtime.context import Context
 from mcp_a2a.plurals import many
-from mcp_a2a.protocol.blob import BlobRef, is_blob
-from mcp_a2a.protocol.filename import numbered, safe_name
+from mcp_a2a.protocol.blob import BlobRef, is_blob, numbered, safe_name
 from mcp_a2a.protocol.model import Part
 from mcp_a2a.protocol.replay import MAX_CLOCK_SKEW_SECONDS, MAX_LIFETIME_SECONDS
 from mcp_a2a.protocol.strict_json import to_base64url

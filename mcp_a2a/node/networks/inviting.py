@@ -29,8 +29,7 @@ from mcp_a2a.protocol.relay_url import parse_relay_url
 from mcp_a2a.protocol.text import preview
 from mcp_a2a.protocol.ticket import Ticket
 from mcp_a2a.protocol.times import iso
-from mcp_a2a.store.network_folder import NetworkRow
-from mcp_a2a.store.relays_here import note_relay
+from mcp_a2a.store.network_folder import NetworkRow, note_relay
 
 INVITATION_SECONDS = 86_400.0
 """Life of a ticket with a number of uses, unless the request names another."""

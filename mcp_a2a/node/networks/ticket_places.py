@@ -19,7 +19,7 @@ from mcp_a2a.protocol.paths import DirectAddr, parse_address
 from mcp_a2a.protocol.places import is_no_place, is_this_machine
 from mcp_a2a.protocol.relay_url import RelayUrl, parse_relay_url
 from mcp_a2a.protocol.ticket import Ticket
-from mcp_a2a.store.relays_here import is_noted
+from mcp_a2a.store.network_folder import is_noted
 
 RESOLVE_SECONDS = 3.0
 

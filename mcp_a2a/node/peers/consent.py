@@ -33,7 +33,7 @@ from mcp_a2a.protocol.did import PeerId
 from mcp_a2a.protocol.model import Part
 from mcp_a2a.protocol.naming import key_beginning, kind_of_agent
 from mcp_a2a.protocol.web_url import agent_url, is_shortened, shown_url
-from mcp_a2a.store.consents import Subject, find_consent, forget_consents, save_consent
+from mcp_a2a.store.journal import Subject, find_consent, forget_consents, save_consent
 
 DECLINED_SECONDS = 86_400.0
 """How long a no answers for the person: a model that asks again the next minute must not wear them down."""

@@ -44,8 +44,7 @@ from mcp_a2a.node.tasks.pushes import Pushes
 from mcp_a2a.node.tasks.sending import Draft, Sending
 from mcp_a2a.protocol.model import Message, Role, TaskState
 from mcp_a2a.protocol.naming import kind_of_agent
-from mcp_a2a.protocol.task.ids import task_id_of
-from mcp_a2a.protocol.task.task import Task
+from mcp_a2a.protocol.task.task import Task, task_id_of
 from mcp_a2a.store.records import find_task
 from mcp_a2a.store.task_lists import Position, Within, parse_position, position_token, tasks_within
 

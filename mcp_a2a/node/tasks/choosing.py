@@ -22,9 +22,8 @@ from mcp_a2a.node.tasks.task_couriers import TaskCourier
 from mcp_a2a.protocol.blob import BlobRef
 from mcp_a2a.protocol.model import Delivery, Message
 from mcp_a2a.protocol.task.events import Entrusted, Event, Replied, Spoken
-from mcp_a2a.protocol.task.ids import task_id_of
 from mcp_a2a.protocol.task.machine import Change
-from mcp_a2a.protocol.task.task import Task
+from mcp_a2a.protocol.task.task import Task, task_id_of
 from mcp_a2a.protocol.web_url import with_short_urls
 from mcp_a2a.store.journal import OutboxRow
 from mcp_a2a.store.records import get_task, save

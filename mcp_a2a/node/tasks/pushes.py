@@ -30,8 +30,8 @@ from mcp_a2a.protocol.model import StreamResponse, TaskPushNotificationConfig
 from mcp_a2a.protocol.task.task import Task
 from mcp_a2a.protocol.web_url import origin
 from mcp_a2a.store.callers import CallerFolder
-from mcp_a2a.store.push import count_other_untold, drop_push, mark_told, push_configs, put_push, untold_configs
 from mcp_a2a.store.records import find_task
+from mcp_a2a.store.web import count_other_untold, drop_push, mark_told, push_configs, put_push, untold_configs
 from mcp_a2a.web_ports import HookGoneError, NotNowError
 
 logger = logging.getLogger(__name__)

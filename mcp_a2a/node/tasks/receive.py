@@ -34,9 +34,8 @@ from mcp_a2a.protocol.payload import (
 from mcp_a2a.protocol.replay import MAX_REDATED_SECONDS, Forgotten
 from mcp_a2a.protocol.task import events as e
 from mcp_a2a.protocol.task.events import Event
-from mcp_a2a.protocol.task.ids import task_id_of
 from mcp_a2a.protocol.task.machine import Change
-from mcp_a2a.protocol.task.task import Task
+from mcp_a2a.protocol.task.task import Task, task_id_of
 from mcp_a2a.protocol.task.told import facts_of
 from mcp_a2a.store.journal import (
     OutboxRow,

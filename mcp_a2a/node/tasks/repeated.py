@@ -11,8 +11,7 @@ from pathlib import Path
 
 from mcp_a2a.api.files import FileArg
 from mcp_a2a.errors.tasks import KeyReusedError
-from mcp_a2a.protocol.blob import is_blob
-from mcp_a2a.protocol.filename import safe_name
+from mcp_a2a.protocol.blob import is_blob, safe_name
 from mcp_a2a.protocol.model import Message, Part
 from mcp_a2a.protocol.task.task import Task
 

@@ -28,10 +28,9 @@ from mcp_a2a.protocol.model import Delivery, Message, Part, Role
 from mcp_a2a.protocol.naming import counterpart_of
 from mcp_a2a.protocol.task.artifacts import size_of
 from mcp_a2a.protocol.task.events import Opened, Replied, Spoken
-from mcp_a2a.protocol.task.ids import task_id_of
 from mcp_a2a.protocol.task.machine import Change, withdrawal
 from mcp_a2a.protocol.task.table import can
-from mcp_a2a.protocol.task.task import Task
+from mcp_a2a.protocol.task.task import Task, task_id_of
 from mcp_a2a.store.journal import OutboxRow
 from mcp_a2a.store.records import find_task, get_task, save
 

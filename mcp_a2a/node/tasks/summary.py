@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 
 from mcp_a2a.node.tasks.result import is_said
-from mcp_a2a.protocol.filename import safe_name
+from mcp_a2a.protocol.blob import safe_name
 from mcp_a2a.protocol.model import Message, Part, TaskState
 from mcp_a2a.protocol.task.task import Task
 from mcp_a2a.protocol.text import clean, preview

@@ -33,7 +33,7 @@ from mcp_a2a.node.worker.job import Crashed, Outcome, TaskContext
 from mcp_a2a.node.worker.kin import HOP, TASK, end_workers_on
 from mcp_a2a.node.worker.process import Child, run_child
 from mcp_a2a.node.worker.thread import call_in_thread
-from mcp_a2a.protocol.filename import free_name
+from mcp_a2a.protocol.blob import free_name
 from mcp_a2a.protocol.model import Part
 from mcp_a2a.store.disk import NO_SPACE
 from mcp_a2a.store.workroom import Workroom

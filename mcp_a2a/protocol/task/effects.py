@@ -9,7 +9,7 @@ from functools import singledispatch
 
 from mcp_a2a.errors.protocol import LocalProtocolError
 from mcp_a2a.errors.tasks import ConversationFullError
-from mcp_a2a.protocol.filename import safe_name
+from mcp_a2a.protocol.blob import safe_name
 from mcp_a2a.protocol.model import Part, TaskStatus
 from mcp_a2a.protocol.payload import LAST_SEQ
 from mcp_a2a.protocol.state import INTERRUPTED, Delivery, TaskState

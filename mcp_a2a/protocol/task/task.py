@@ -2,17 +2,59 @@
 
 from __future__ import annotations
 
+import base64
 import dataclasses
+import hashlib
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
+from pydantic import BaseModel, ConfigDict
+
 from mcp_a2a.protocol.blob import by_content
+from mcp_a2a.protocol.did import PeerId
 from mcp_a2a.protocol.model import Artifact, Delivery, Message, Role, TaskState, TaskStatus
 from mcp_a2a.protocol.naming import Counterpart, counterpart_of
 from mcp_a2a.protocol.state import is_terminal
-from mcp_a2a.protocol.task.error import ErrorDetail
 from mcp_a2a.protocol.times import parse_iso_untrusted
+from mcp_a2a.protocol.untrusted import Fact, PeerText
+
+# Why a task did not succeed, as the record of a task keeps it and every view shows it.
+
+
+class ErrorDetail(BaseModel):
+    """Why a task did not succeed, and what can be done.
+
+    `payload.TaskFailure` is what of it an agent sends to the other side.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    code: PeerText
+    message: PeerText
+    hint: Fact = ""
+    retryable: bool = False
+
+
+# The id of a task, which both sides derive from the message that opens it.
+
+
+def task_id_of(sender: PeerId, message_id: str) -> str:
+    """The id of the task that `sender` opens with this message.
+
+    Derived, so that the sender has a handle before a recipient is reached, and a message that arrives twice lands on
+    the same task. 120 bits: no two tasks of one sender share an id, and a second message for an id cannot be found.
+    """
+    return _derived(sender.key, message_id)
+
+
+# Asked for several times while a task is made, and base 32 is written in Python.
+@lru_cache(maxsize=1024)
+def _derived(key: bytes, message_id: str) -> str:
+    digest = hashlib.sha256(b"mcp-a2a/v1/task\0" + key + message_id.encode()).digest()
+    return "task-" + base64.b32encode(digest[:15]).decode().lower()
+
 
 _EPOCH = datetime.fromtimestamp(0, UTC)
 

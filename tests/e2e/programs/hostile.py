@@ -1,6 +1,6 @@
 """An agent whose own cleaning is off: what it says and is called carries what a terminal or a model obeys."""
 
-from mcp_a2a.protocol import filename, naming, text
+from mcp_a2a.protocol import blob, naming, text
 
 
 def _as_it_is(said: str) -> str:
@@ -10,7 +10,7 @@ def _as_it_is(said: str) -> str:
 text.clean = _as_it_is
 naming.is_name = bool
 
-filename.safe_name = lambda wished, *_: wished or "x"
+blob.safe_name = lambda wished, *_: wished or "x"
 
 from mcp_a2a import Agent, File  # noqa: E402  what is patched comes first
 

@@ -47,9 +47,8 @@ from mcp_a2a.protocol.task.task import Task
 from mcp_a2a.store.blobs import BlobRow, begin_in, mark_piece
 from mcp_a2a.store.journal import OutboxRow, PeerRow, mark_stored, pending_outbox, put_outbox, save_peer
 from mcp_a2a.store.networks import MemberRow, save_member, save_sync
-from mcp_a2a.store.push import mark_told, put_push
 from mcp_a2a.store.records import insert_task
-from mcp_a2a.store.web import WebRow, put_web_context, put_web_letter, save_web_agent
+from mcp_a2a.store.web import WebRow, mark_told, put_push, put_web_context, put_web_letter, save_web_agent
 from tests.node.world import World, acquainted, card_of
 
 URL = "https://agent.example/.well-known/agent-card.json"
