@@ -85,8 +85,8 @@ class Part(A2AModel):
     @model_validator(mode="after")
     def _exactly_one(self) -> Part:
         # What is null is absent; only `data` may be JSON null, so there presence counts.
-        contents = [self.text is not None, self.raw is not None, self.url is not None, "data" in self.model_fields_set]
-        if sum(contents) != 1:
+        has_data = "data" in self.__pydantic_fields_set__
+        if (self.text is not None) + (self.raw is not None) + (self.url is not None) + has_data != 1:
             raise ValueError("a part holds exactly one of text, raw, url, data")
         return self
 
@@ -94,7 +94,7 @@ class Part(A2AModel):
     def _keep_null_data(self, handler: SerializerFunctionWrapHandler) -> dict[str, JsonValue]:
         # A data part may hold JSON null, which `exclude_none` would drop together with the part's meaning.
         fields: dict[str, JsonValue] = handler(self)
-        if self.data is None and "data" in self.model_fields_set:
+        if self.data is None and "data" in self.__pydantic_fields_set__:
             fields["data"] = None
         return fields
 

@@ -168,7 +168,7 @@ class Database:
         """
         if self._closing:
             raise HomeUnusableError(str(self.path.parent), "the node is stopping")
-        landing = Landing[T]()
+        landing: Landing[T] = Landing()
         self._put(_Pending(operation, landing.land, awaited=True))  # type: ignore[arg-type]  # as below
         meanwhile()
         return await landing.landed()

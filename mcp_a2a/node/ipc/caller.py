@@ -62,7 +62,7 @@ class Caller:
     def prepared(self, request: Request[A]) -> Request[A]:
         """The request with all that counts for it because of its caller."""
         prepare = PREPARED.get(type(request))
-        return request if prepare is None else cast("Request[A]", prepare(self, request))
+        return request if prepare is None else prepare(self, request)  # type: ignore[return-value]  # one of its kind
 
     def leaving(self, request: PassedOn) -> PassedOn:
         """The request for work of another agent: with consent, hop, files and a key of its own."""

@@ -109,7 +109,7 @@ class Context:
         """What `next_number` gave first: what has a lower one was journalled before the last start."""
         return first_number(self.started_at)
 
-    @property
+    @cached_property
     def me(self) -> PeerId:
         """Our own key."""
         return self.identity.peer_id

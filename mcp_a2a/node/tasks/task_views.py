@@ -48,11 +48,11 @@ def task_view(  # noqa: PLR0913  a record, and what the node knows beside it
     text_limit: int | None = None,
 ) -> TaskView:
     """The view of a task for its owner. `text` is what the other side wrote, a page of it where it is long."""
-    text, moment = _text(record), moment_of(record.state, record.delivery, leased=record.leased(now))
+    sent, text, moment = record.sent, _text(record), moment_of(record.state, record.delivery, leased=record.leased(now))
     page, following = _page(text, text_offset, text_limit)
     return TaskView(
         task_id=record.id,
-        direction="sent" if record.sent else "received",
+        direction="sent" if sent else "received",
         state=moment,
         done=record.done,
         delivery=record.delivery,
@@ -63,11 +63,11 @@ def task_view(  # noqa: PLR0913  a record, and what the node knows beside it
         request=request_of(record),
         answer=answer_of(record),
         reply=reply_of(record),
-        asked_here=record.sent and not record.caller and not record.hop,
+        asked_here=sent and not record.caller and not record.hop,
         text=page,
         text_total=len(text) if text is not None else None,
         text_next=following,
-        artifacts=_artifacts((*record.artifacts, *_answer_beside(record))) if record.sent else (),
+        artifacts=_artifacts((*record.artifacts, *_answer_beside(record))) if sent else (),
         files=cargo.files,
         transfer=cargo.transfer,
         question=_said(record, TaskState.INPUT_REQUIRED) or _said(record, TaskState.AUTH_REQUIRED),

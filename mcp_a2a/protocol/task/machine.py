@@ -70,7 +70,7 @@ def apply(task: Task, event: Event, now: float) -> Task:
         return task
     if kind is e.Forgotten and task.forgotten is not None:
         return task
-    changed = effect(event, task, now)
+    changed = effect.registry.get(kind, effect)(event, task, now)  # a call of `effect` is four calls
     status = changed.status
     return with_(
         changed,
