@@ -91,7 +91,7 @@ class Promises:
 
     def watch(self, sender: Person, recipient: Person) -> None:
         """A message that counts as delivered is on record over there; and none is refused for good."""
-        outcomes = sender.node.outbox._settlement
+        outcomes = sender.node.outbox._outcomes
         assert isinstance(outcomes, Outcomes)
         settle = outcomes.delivered
 
