@@ -48,6 +48,7 @@ class FunctionSkill:
         if not self.id:
             raise ConfigurationError("A skill without a name has no id.", 'Give it one: @agent.skill(id="…").')
         self._function = function
+        self._is_asynchronous = inspect.isasyncgenfunction(function) or inspect.iscoroutinefunction(function)
         self.module: str | None = getattr(function, "__module__", None)
         """Where it was written."""
         self.signature = Signature.of(self.id, function)
@@ -78,7 +79,7 @@ class FunctionSkill:
 
     async def _run(self, task: TaskContext, arguments: dict[str, object]) -> object:
         call = functools.partial(self._function, **arguments)
-        if inspect.isasyncgenfunction(self._function) or inspect.iscoroutinefunction(self._function):
+        if self._is_asynchronous:
             result = call()
         else:
             result = await call_in_thread(functools.partial(_run_blocking, task, call))

@@ -19,6 +19,7 @@ import json
 import typing
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from types import UnionType
 from typing import Annotated, Union, get_args, get_origin
 
@@ -75,7 +76,7 @@ class Signature:
         model = _model(skill_id, inputs, types)
         return cls(skill_id, model, tasks[0] if tasks else None, _text_parameter(inputs, types))
 
-    @property
+    @cached_property
     def names(self) -> list[str]:
         """The inputs, in order."""
         return [str(field.alias) for field in self.model.model_fields.values()]
@@ -114,7 +115,7 @@ class Signature:
         """True if an object can be that of the parameters. An empty one is the value of a single one that must be."""
         return set(value) <= set(self.names) and bool(value or len(self.names) > 1 or not self._required)
 
-    @property
+    @cached_property
     def _required(self) -> bool:
         return any(field.is_required() for field in self.model.model_fields.values())
 

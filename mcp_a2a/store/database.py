@@ -156,7 +156,10 @@ class Database:
             raise self._translated(error) from error
 
     async def write(
-        self, operation: Callable[[sqlite3.Connection], T], meanwhile: Callable[[], None] = lambda: None
+        self,
+        operation: Callable[[sqlite3.Connection], T],
+        meanwhile: Callable[[], None] = lambda: None,
+        then: Callable[[T], None] = lambda _: None,
     ) -> T:
         """Run an operation and return when it is on the disk. Its exception is raised here.
 
@@ -165,11 +168,20 @@ class Database:
         Args:
             operation: runs in the writer thread, within the transaction.
             meanwhile: called at once, while the disk works. It may only save time: the operation may yet fail.
+            then: called on the event loop with the value as soon as it is on the disk, before the caller goes on.
         """
         if self._closing:
             raise HomeUnusableError(str(self.path.parent), "the node is stopping")
         landing: Landing[T] = Landing()
-        self._put(_Pending(operation, landing.land, awaited=True))  # type: ignore[arg-type]  # as below
+
+        def done(outcome: T | Exception) -> None:
+            try:
+                if not isinstance(outcome, Exception):
+                    then(outcome)
+            finally:
+                landing.land(outcome)
+
+        self._put(_Pending(operation, done, awaited=True))  # type: ignore[arg-type]  # as below
         meanwhile()
         return await landing.landed()
 

@@ -60,7 +60,7 @@ async def test_a_task_is_answered_through_the_inbox(world: World) -> None:
 async def test_a_task_behind_an_answer_that_could_not_be_stored_in_time_is_offered(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def full(*_: object) -> None:
+    async def full(*_: object, **__: object) -> None:
         raise StorageFullError("/data")
 
     async with world.person("alice") as alice, world.person("bob", "echo") as bob:

@@ -19,7 +19,7 @@ from mcp_a2a.errors.tasks import LeaseLostError, NotAwaitingReplyError
 from mcp_a2a.node.delivery.letters import post_update
 from mcp_a2a.node.delivery.outbox import Outbox
 from mcp_a2a.node.files.attaching import Attaching
-from mcp_a2a.node.runtime.context import Context, wait_until
+from mcp_a2a.node.runtime.context import Context, ticks_of_loop, wait_until
 from mcp_a2a.node.tasks.answers import facts_of_answer, is_said_again
 from mcp_a2a.node.tasks.lease_clock import LeaseClock
 from mcp_a2a.protocol.blob import BlobRef
@@ -52,8 +52,8 @@ class Order:
     reserved: int = 0
     """Leases being committed."""
     ready: anyio.Event = field(default_factory=anyio.Event)
-    settled: anyio.Event = field(default_factory=anyio.Event)
-    """Set whenever nothing is being committed for it any more."""
+    settled: anyio.Event | None = None
+    """Where it waits for those: set when nothing is being committed for it any more."""
     abandoned: bool = False
 
     @property
@@ -75,6 +75,7 @@ class Inbox:
 
     def __init__(self, context: Context, outbox: Outbox, attaching: Attaching, lease_seconds: float) -> None:
         self._context = context
+        self._ticks = ticks_of_loop()
         self._attaching = attaching
         self._outbox = outbox
         self._lease_seconds = lease_seconds
@@ -94,8 +95,6 @@ class Inbox:
         """The order that gets the task which is being accepted; None if no holder waits."""
         order = next((order for order in self._orders if order.open), None)
         if order is not None:
-            if order.reserved == 0:
-                order.settled = anyio.Event()
             order.reserved += 1
         return order
 
@@ -110,7 +109,8 @@ class Inbox:
             order.leased.append(record)
         if order.reserved:
             return
-        order.settled.set()
+        if order.settled is not None:
+            order.settled.set()
         if order.leased:
             order.ready.set()
             self.clock.begun()
@@ -139,10 +139,10 @@ class Inbox:
 
     async def take(self, request: CheckInboxRequest) -> tuple[list[Task], list[str]]:
         """Lease waiting tasks, waiting for some if there are none; also the holder's tasks that were canceled."""
-        deadline = anyio.current_time() + request.wait_seconds
+        deadline = self._ticks() + request.wait_seconds
         while True:
             leased = await self._lease_waiting(request)
-            remaining = deadline - anyio.current_time()
+            remaining = deadline - self._ticks()
             canceled = self._withdrawn.pop(request.holder, [])
             if leased or canceled or remaining <= 0:
                 return leased, canceled
@@ -159,6 +159,7 @@ class Inbox:
             await wait_until(order.ready, seconds)
             order.ready.set()  # closed: nothing more is reserved, what is under way still lands
             if order.reserved:
+                order.settled = anyio.Event()
                 await order.settled.wait()
         except anyio.get_cancelled_exc_class():
             order.ready.set()
@@ -232,7 +233,7 @@ class Inbox:
 
     # --- answering -------------------------------------------------------------------------------
 
-    async def answer(self, request: AnswerRequest) -> Task:
+    async def answer(self, request: AnswerRequest) -> Change:
         """Record an answer and journal it for the sender, in one transaction.
 
         Raises:
@@ -241,15 +242,15 @@ class Inbox:
         try:
             request, spooled = await self._attaching.attach_to_answer(request)
             with self._attaching.given_to(request.task_id, spooled):
-                record = await self._answer(request, spooled)
+                change = await self._answer(request, spooled)
         except (StorageFullError, HomeUnusableError, SystemLimitError):
             if request.status != "working":
                 self._kept[request.task_id] = anyio.current_time() + KEPT_SECONDS
             raise
         self._kept.pop(request.task_id, None)
-        return record
+        return change
 
-    async def _answer(self, request: AnswerRequest, spooled: tuple[BlobRef, ...]) -> Task:
+    async def _answer(self, request: AnswerRequest, spooled: tuple[BlobRef, ...]) -> Change:
         now = self._context.clock()
 
         def answer(connection: sqlite3.Connection) -> Concluded:
@@ -264,11 +265,10 @@ class Inbox:
             facts = facts_of_answer(task, request, now, now + self._lease_seconds, self._context.fresh_id())
             return self._conclude(connection, Change.of(task, *facts, e.Spoken(), now=now, files=spooled))
 
-        concluded = await self._context.database.write(answer)
-        self._posted([concluded])
+        concluded = await self._context.database.write(answer, then=lambda concluded: self._posted([concluded]))
         if request.status == "crashed":
             self.offer()
-        return concluded.change.task
+        return concluded.change
 
     def _crash(self, connection: sqlite3.Connection, task: Task, request: AnswerRequest, now: float) -> Concluded:
         """An attempt that came to nothing: offered again, or given up with the reason of the last one."""

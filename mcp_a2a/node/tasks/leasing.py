@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import anyio.lowlevel
-
 from mcp_a2a.api.inbox import AnswerRequest, CheckInboxRequest, InboxItem, InboxView
 from mcp_a2a.api.tasks import TaskView
 from mcp_a2a.node.agents.agent_views import AgentViews
@@ -18,7 +16,7 @@ from mcp_a2a.node.runtime.handlers import answers
 from mcp_a2a.node.tasks.inbox import Inbox
 from mcp_a2a.node.tasks.sending import Sending
 from mcp_a2a.node.tasks.shown_tasks import ShownTasks
-from mcp_a2a.node.tasks.task_views import inbox_item
+from mcp_a2a.node.tasks.task_views import inbox_item, standing
 from mcp_a2a.plurals import many
 from mcp_a2a.protocol.did import PeerId
 from mcp_a2a.protocol.task.task import Task
@@ -66,9 +64,10 @@ class Leasing:
         """Answer a leased task."""
         if request.files and request.consent == "ask":
             await self._check_answer(request)
-        record = await self.inbox.answer(request)
-        await anyio.lowlevel.checkpoint()  # a caller that waits for the answer goes first
-        return self.shown.view(record)
+        change = await self.inbox.answer(request)
+        if change.before is not None and change.before.worker:  # it asks for work, and reads no more than that
+            return standing(change.task, self.context.clock())
+        return self.shown.view(change.task)
 
     async def _check_answer(self, request: AnswerRequest) -> None:
         """A file with an answer leaves like any other; a client of our A2A server is one that the owner let in."""

@@ -16,7 +16,7 @@ from mcp_a2a.api.news import EventKind, EventView, NewsRequest, NewsView
 from mcp_a2a.api.view import AgentRef
 from mcp_a2a.node.networks.networks import Networks
 from mcp_a2a.node.peers.peer import Peer
-from mcp_a2a.node.runtime.context import Context, wait_until
+from mcp_a2a.node.runtime.context import Context, ticks_of_loop, wait_until
 from mcp_a2a.node.runtime.handlers import answers
 from mcp_a2a.node.tasks.contact_requests import HELD_SECONDS
 from mcp_a2a.node.tasks.intake import Intake
@@ -73,16 +73,17 @@ class _Readers:
         """Start of their reading, by the clock that dates tasks; None while there is no reader."""
         self.told: OrderedDict[str, _Told] = OrderedDict()
         self._read_at = 0.0
+        self._ticks = ticks_of_loop()
 
     def read(self, clock: Callable[[], float]) -> None:
         """One of them reads now."""
         if self.since is None:
             self.since = clock()
-        self._read_at = anyio.current_time()
+        self._read_at = self._ticks()
 
     def are_there(self) -> bool:
         """True if one has read of late."""
-        if self.since is not None and anyio.current_time() - self._read_at > UNREAD_SECONDS:
+        if self.since is not None and self._ticks() - self._read_at > UNREAD_SECONDS:
             self.since = None
             self.told.clear()
         return self.since is not None
@@ -106,6 +107,7 @@ class News:
         self._events: deque[tuple[int, EventView]] = deque(maxlen=MAX_EVENTS)
         self._number = 0
         self._grew = anyio.Event()
+        self._ticks = ticks_of_loop()
         self._readers = _Readers()
         self._readers_of_received = _Readers()
         """The readers among them that hear of received tasks."""
@@ -167,9 +169,7 @@ class News:
 
     def refused(self, peer: Peer) -> None:
         """A message of a blocked agent was refused; told once a minute for each."""
-        if self._readers.are_there() and not self._refused.of(peer.row.did, anyio.current_time()).take(
-            1, anyio.current_time()
-        ):
+        if self._readers.are_there() and not self._refused.of(peer.row.did, self._ticks()).take(1, self._ticks()):
             self._tell("message_refused", agent=_ref(peer))
 
     # ---------------------------------------------------------------------------------------------

@@ -83,6 +83,21 @@ def task_view(  # noqa: PLR0913  a record, and what the node knows beside it
     )
 
 
+def standing(record: Task, now: float) -> TaskView:
+    """Where a received task stands, and nothing of what was said in it."""
+    return TaskView(
+        task_id=record.id,
+        direction="received",
+        state=moment_of(record.state, record.delivery, leased=record.leased(now)),
+        done=record.done,
+        delivery=record.delivery,
+        agent=AgentRef(name=record.peer_name, did=record.peer),
+        created=iso(record.created),
+        updated=iso(record.updated),
+        next="",
+    )
+
+
 def inbox_item(record: Task, name: str, trust: Trust, files: tuple[FileGrant, ...]) -> InboxItem:
     """The view of a leased task for its worker."""
     return InboxItem(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Literal, Protocol
 
 import anyio
@@ -141,8 +142,18 @@ class Job:
     """Set when the reply that the handler waits for has come; None while it works."""
     replies_read: int = 0
     closed: bool = False
-    turn: anyio.Lock = field(default_factory=lambda: anyio.Lock(fast_acquire=True))
-    asking: anyio.Lock = field(default_factory=lambda: anyio.Lock(fast_acquire=True))
+    has_spoken: bool = False
+    """Whether anything was said about the task so far, or is being said."""
+
+    @cached_property
+    def turn(self) -> anyio.Lock:
+        """Of what is said about it; most tasks end without a word before."""
+        return anyio.Lock(fast_acquire=True)
+
+    @cached_property
+    def asking(self) -> anyio.Lock:
+        """Of its questions."""
+        return anyio.Lock(fast_acquire=True)
 
     @property
     def has_told(self) -> bool:
@@ -169,9 +180,16 @@ class Job:
             self.flushing = True
             self.soon(self, due)
 
+    async def close(self) -> None:
+        """Let nothing more be said about it but its end, once what is being said is said."""
+        if self.has_spoken:
+            await self.turn.acquire()
+            self.turn.release()
+        self.closed = True
+
     async def flush(self) -> None:
         """Send what was not sent yet; renews the lease."""
-        self.flushing = False
+        self.flushing, self.has_spoken = False, True
         async with self.turn:
             if self.closed or self.resumed is not None:
                 return
@@ -194,7 +212,8 @@ class Job:
             # An earlier run of this task asked already; the reply was kept with the task.
             self.replies_read += 1
             return replies[0].text
-        self.resumed = resumed = anyio.Event()
+        self.resumed, self.has_spoken = anyio.Event(), True
+        resumed = self.resumed
         self.pause(self)
         try:
             async with self.turn:
@@ -235,10 +254,10 @@ class Job:
         request = AnswerRequest(
             task_id=self.item.task_id,
             status=status,
-            text=text,
-            parts=parts,
-            files=files,
-            chunks=chunks,
+            text=made_unicode(text),
+            parts=made_unicode(parts),
+            files=made_unicode(files),
+            chunks=made_unicode(chunks),
             streamed=self.streamed if chunks else None,
             direct=direct,
             holder=self.holder,
@@ -246,7 +265,7 @@ class Job:
             consent="waived",  # the owner started this worker, so that it answers
         )
         try:
-            await self.node.call(made_unicode(request))
+            await self.node.call(request)
         except Exception as error:
             if is_unsendable(error):
                 self._forget_chunks(len(chunks))  # they would keep every later answer from being sent

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio  # noqa: TID251  skills use it, and anyio cannot see what they start
 from collections.abc import Coroutine, Generator
+from contextlib import suppress
 from contextvars import ContextVar
 from types import TracebackType
 from typing import TypeAlias, cast
@@ -25,6 +26,12 @@ def keep_exits_in_tasks() -> None:
     loop = asyncio.get_running_loop()
     if loop.get_task_factory() is None:  # else it is ours, or that of the program which runs this agent
         loop.set_task_factory(_make_task)  # type: ignore[arg-type]  # its type differs between versions
+
+
+async def drop_cancellation() -> None:
+    """Take what is left of a cancellation of this task, which ends, so that it does not end the group of the task."""
+    with suppress(asyncio.CancelledError):
+        await asyncio.sleep(0)
 
 
 def _make_task(loop: asyncio.AbstractEventLoop, work: object, **more: object) -> asyncio.Task[object]:

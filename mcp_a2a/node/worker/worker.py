@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from contextvars import copy_context
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -22,10 +23,10 @@ from mcp_a2a.api.inbox import CheckInboxRequest, InboxItem, InboxView
 from mcp_a2a.api.tasks import GetTaskRequest
 from mcp_a2a.errors import McpA2AError
 from mcp_a2a.errors.machine import ConfigurationError
-from mcp_a2a.node.runtime.context import pause_after
+from mcp_a2a.node.runtime.context import pause_after, ticks_of_loop
 from mcp_a2a.node.worker.job import GONE, Crashed, Handler, Job, Outcome, Reject, TaskContext, is_unsendable
 from mcp_a2a.node.worker.reason import reason_of
-from mcp_a2a.node.worker.skill_tasks import keep_exits_in_tasks
+from mcp_a2a.node.worker.skill_tasks import drop_cancellation, keep_exits_in_tasks
 from mcp_a2a.protocol.backoff import Backoff
 
 if TYPE_CHECKING:
@@ -101,9 +102,13 @@ class Worker:
         self._slot_freed = anyio.Event()
         self._job_begun = anyio.Event()
         self._listening: anyio.CancelScope | None = None
+        self._own_context = copy_context()
+        """Without the variables that a skill sets."""
+        self._ticks = anyio.current_time
 
     async def run(self, stopping: anyio.Event) -> None:
         """Work until `stopping` is set; handlers under way then get `GRACE_SECONDS` to finish."""
+        self._own_context, self._ticks = copy_context(), ticks_of_loop()
         async with anyio.create_task_group() as tasks:
             collecting = anyio.CancelScope()
             tasks.start_soon(self._collect, tasks, collecting)
@@ -173,7 +178,7 @@ class Worker:
             return
         if job is not None:
             job.scope.cancel("its lease ended; it was offered again")
-        now = anyio.current_time()
+        now = self._ticks()
 
         def soon(job: Job, seconds: float) -> None:
             tasks.start_soon(self._flush_soon, job, seconds)
@@ -182,7 +187,7 @@ class Worker:
         self._jobs[item.task_id] = job
         self._busy += 1
         self._job_begun.set()
-        tasks.start_soon(self._work, job)
+        tasks.start_soon(self._work, tasks, job)
 
     def _pause(self, job: Job) -> None:
         self._tell(job, "input_required")
@@ -200,32 +205,35 @@ class Worker:
 
     # --- working ---------------------------------------------------------------------------------
 
-    async def _work(self, job: Job) -> None:
+    async def _work(self, tasks: TaskGroup, job: Job) -> None:
+        """Call the handler. Another task answers: what a skill cancels, now or later, is no more than this one."""
+        outcome: Outcome | None = None
         try:
-            outcome = await self._outcome(job)
+            with job.scope:
+                outcome = await self._called(job)
             if outcome is None:
                 self._tell(job, "canceled")
-            else:
-                await self._conclude(job, outcome)
         finally:
-            if self._jobs.get(job.item.task_id) is job:
-                del self._jobs[job.item.task_id]
-            if job.resumed is None:
-                self._free_slot()  # one that waits for a reply has none
+            if outcome is None:
+                self._end(job)
+            else:
+                self._own_context.run(self._begin_answer, tasks, job, outcome)
+                await drop_cancellation()
 
-    async def _outcome(self, job: Job) -> Outcome | None:
-        """What the handler made of it; None when it was cancelled."""
-        outcome: Outcome | None = None
+    def _begin_answer(self, tasks: TaskGroup, job: Job, outcome: Outcome) -> None:
+        tasks.start_soon(self._answer, job, outcome)
 
-        async def call() -> None:
-            nonlocal outcome
-            outcome = await self._called(job)
+    async def _answer(self, job: Job, outcome: Outcome) -> None:
+        try:
+            await self._conclude(job, outcome)
+        finally:
+            self._end(job)
 
-        with job.scope:
-            # In a task of its own: a cancellation that the skill leaves behind ends neither the answer nor the worker.
-            async with anyio.create_task_group() as own:
-                own.start_soon(call)
-        return outcome
+    def _end(self, job: Job) -> None:
+        if self._jobs.get(job.item.task_id) is job:
+            del self._jobs[job.item.task_id]
+        if job.resumed is None:
+            self._free_slot()  # one that waits for a reply has none
 
     async def _called(self, job: Job) -> Outcome:
         keep_exits_in_tasks()
@@ -246,8 +254,7 @@ class Worker:
 
     async def _conclude(self, job: Job, outcome: Outcome) -> None:
         """Answer. What is finished is kept until the node has stored it, or says that the task is no longer ours."""
-        async with job.turn:
-            job.closed = True
+        await job.close()
         failures = 0
         while True:
             try:
@@ -274,7 +281,7 @@ class Worker:
                 return self._tell(job, outcome.status, outcome.text)
 
     def _tell(self, job: Job, kind: Kind, text: str | None = None) -> None:
-        self._log(TaskEvent(kind, job.item, anyio.current_time() - job.started, text))
+        self._log(TaskEvent(kind, job.item, self._ticks() - job.started, text))
 
     # --- keeping leases --------------------------------------------------------------------------
 
@@ -304,7 +311,7 @@ class Worker:
             logger.exception("what %s has streamed cannot be sent", job.item.task_id)
 
     async def _tend(self, job: Job) -> None:
-        now = anyio.current_time()
+        now = self._ticks()
         if job.resumed is not None:
             if now - job.renewed >= ASKING_TICK_SECONDS:
                 job.renewed = now
