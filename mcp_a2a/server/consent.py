@@ -87,12 +87,17 @@ class Permission(Form):
     )
 
 
+Send: TypeAlias = Callable[[str | None], Awaitable[TaskView]]
+
+
 @dataclass(frozen=True)
 class Question:
     """What a person must decide before anything leaves."""
 
     about: ConsentView
     text: str
+    send: Send
+    """Tries it again; to this agent, where it names one."""
     data: str = ""
     files: tuple[tuple[str, int], ...] = ()
 
@@ -161,7 +166,7 @@ def read(decision: ElicitationResult[Schema], agrees: Callable[[Schema], bool]) 
 # --- sending ---------------------------------------------------------------------------------------
 
 
-async def tried(ctx: Call, sending: Awaitable[TaskView], text: str, data: dict[str, object] | None = None) -> Sent:
+async def tried(ctx: Call, send: Send, text: str, data: dict[str, object] | None = None) -> Sent:
     """The task that was sent, or the question that comes first.
 
     Raises:
@@ -169,13 +174,13 @@ async def tried(ctx: Call, sending: Awaitable[TaskView], text: str, data: dict[s
         McpA2AError: the error that the node raised.
     """
     try:
-        return await sending
+        return await send(None)
     except ConsentNeededError as needed:
         if not can_ask(ctx):
             raise
         about = await node_of(ctx).call(ConsentRequest(agent=str(needed.details.get("agent", ""))))
         shown = json.dumps(data, ensure_ascii=False, default=str) if data is not None else ""
-        return Question(about=about, text=text, data=shown, files=_files(needed.details.get("files")))
+        return Question(about, text, send, shown, _files(needed.details.get("files")))
 
 
 def _files(details: object) -> tuple[tuple[str, int], ...]:
@@ -233,13 +238,17 @@ async def _once(
         question.over.set()
 
 
-async def permitted(ctx: Call, question: Question, decision: Permitted) -> str:
-    """Keep what the person answered; the key or URL of the agent that it may be sent to.
+async def permitted(ctx: Call, question: Sent, decision: Permitted) -> TaskView:
+    """What was sent; else keep what the person answered, and send it to the agent of the question if they allow it.
+
+    The name of that agent may be another one's by now.
 
     Raises:
         ConsentNeededError: they gave no answer.
         ConsentDeclinedError: they did not allow it.
     """
+    if isinstance(question, TaskView):
+        return question
     about = question.about
     answer = read(decision, _allows)
     if answer == "none":
@@ -247,7 +256,7 @@ async def permitted(ctx: Call, question: Question, decision: Permitted) -> str:
     await _keep(ctx, question, answer)
     if answer == "no":
         raise ConsentDeclinedError(about.agent.did, about.key)
-    return about.agent.did
+    return await question.send(about.agent.did)
 
 
 async def _keep(ctx: Call, question: Question, answer: Literal["yes", "no"]) -> None:

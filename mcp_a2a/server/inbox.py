@@ -11,13 +11,12 @@ from pydantic import Field
 
 from mcp_a2a.api.files import FileView
 from mcp_a2a.api.inbox import AnswerRequest, CheckInboxRequest, InboxItem, InboxView
-from mcp_a2a.api.tasks import TaskView
 from mcp_a2a.api.view import AgentRef, Trust, View
 from mcp_a2a.plurals import many
 from mcp_a2a.protocol.untrusted import Fact, PeerText
 from mcp_a2a.server.arguments import OptionalText, PollWait, TaskId
 from mcp_a2a.server.brief import TaskAnswer, brief_task, unlisted
-from mcp_a2a.server.consent import Permission, Permitted, Question, Reply, Sent, ask_to_send, permitted, tried
+from mcp_a2a.server.consent import Permission, Permitted, Reply, Sent, ask_to_send, permitted, tried
 from mcp_a2a.server.context import Call, answer, node_of, while_reporting
 from mcp_a2a.server.fence import Fence, label
 from mcp_a2a.server.files import Files, attachments, file_lines, roots_of
@@ -85,7 +84,8 @@ async def check_inbox(
     return answer(page, _lines, NOTICE)
 
 
-async def _answer(task_id: str, status: Status, ctx: Call, text: str, files: tuple[str, ...]) -> TaskView:
+async def try_to_answer(task_id: str, status: Status, ctx: Call, text: str, files: tuple[str, ...]) -> Sent:
+    """The task; or, where a file is not allowed yet, the question that a person must answer first."""
     request = AnswerRequest(
         task_id=task_id,
         status=status,
@@ -93,12 +93,7 @@ async def _answer(task_id: str, status: Status, ctx: Call, text: str, files: tup
         files=attachments(files),
         roots=await roots_of(ctx, files),
     )
-    return await node_of(ctx).call(request)
-
-
-async def try_to_answer(task_id: str, status: Status, ctx: Call, text: str, files: tuple[str, ...]) -> Sent:
-    """The task; or, where a file is not allowed yet, the question that a person must answer first."""
-    return await tried(ctx, _answer(task_id, status, ctx, text, files), text)
+    return await tried(ctx, lambda _: node_of(ctx).call(request), text)
 
 
 async def ask_before_answering(
@@ -124,11 +119,9 @@ async def answer_task(  # noqa: PLR0913, PLR0917  these are the arguments of the
     files: Files = (),
 ) -> Annotated[CallToolResult, TaskAnswer]:
     """Answer a task from check_inbox: report progress, deliver the result, ask something, or say why not."""
-    if isinstance(sent, Question):
-        await permitted(ctx, sent, decision)
-        sent = await _answer(task_id, status, ctx, text, files)
+    task = await permitted(ctx, sent, decision)
     # What was asked is known to whom it was asked of.
-    known = sent.model_copy(update={"text": None, "files": (), "text_next": None, "skill": None})
+    known = task.model_copy(update={"text": None, "files": (), "text_next": None, "skill": None})
     return answer(brief_task(known, told=True), task_lines)
 
 

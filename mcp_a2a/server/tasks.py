@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
 from functools import partial
 from typing import Annotated, Literal
 
@@ -36,7 +37,7 @@ from mcp_a2a.server.arguments import (
     TaskId,
 )
 from mcp_a2a.server.brief import TaskAnswer, TaskLine, TaskLines, brief_page, brief_task
-from mcp_a2a.server.consent import Permission, Permitted, Question, Reply, Sent, ask_to_send, permitted, tried
+from mcp_a2a.server.consent import Permission, Permitted, Reply, Sent, ask_to_send, permitted, tried
 from mcp_a2a.server.context import Call, answer, node_of
 from mcp_a2a.server.fence import LIST_NOTICE, Fence
 from mcp_a2a.server.files import Files, attachments, roots_of
@@ -51,7 +52,7 @@ ACCEPT_SECONDS = 10.0
 """How long agents that have a skill are asked to take a task, before it is only waited for."""
 
 
-async def _send(  # noqa: PLR0913, PLR0917  the arguments of the tool
+async def try_to_send(  # noqa: PLR0913, PLR0917  the arguments of the tool
     agent: str,
     message: str,
     ctx: Call,
@@ -61,7 +62,8 @@ async def _send(  # noqa: PLR0913, PLR0917  the arguments of the tool
     files: tuple[str, ...],
     context_id: str,
     idempotency_key: str,
-) -> TaskView:
+) -> Sent:
+    """The task; or the question that a person must answer first."""
     request = SendTaskRequest(
         holder=CLIENT,
         agent=agent,
@@ -74,23 +76,12 @@ async def _send(  # noqa: PLR0913, PLR0917  the arguments of the tool
         context_id=context_id or None,
         idempotency_key=idempotency_key or None,
     )
-    return await followed(ctx, node_of(ctx).call(request), wait_seconds, "waiting for the agent")
 
+    def send(to: str | None) -> Awaitable[TaskView]:
+        asked = request if to is None else request.model_copy(update={"agent": to})
+        return followed(ctx, node_of(ctx).call(asked), wait_seconds, "waiting for the agent")
 
-async def try_to_send(  # noqa: PLR0913, PLR0917  as above
-    agent: str,
-    message: str,
-    ctx: Call,
-    wait_seconds: float,
-    skill: str,
-    data: dict[str, object] | None,
-    files: tuple[str, ...],
-    context_id: str,
-    idempotency_key: str,
-) -> Sent:
-    """The task; or the question that a person must answer first."""
-    sending = _send(agent, message, ctx, wait_seconds, skill, data, files, context_id, idempotency_key)
-    return await tried(ctx, sending, message, data)
+    return await tried(ctx, send, message, data)
 
 
 async def ask_before_sending(
@@ -121,36 +112,7 @@ async def send_task(  # noqa: PLR0913, PLR0917  these are the arguments of the t
     and waits for an agent that is offline. The text leaves your user's hands: include only what the work needs.
     The first task to a stranger asks your user, or gives you a command for them.
     """
-    del agent  # that of the question: its name may be another one's by now
-    if isinstance(sent, Question):
-        allowed = await permitted(ctx, sent, decision)
-        sent = await _send(allowed, message, ctx, wait_seconds, skill, data, files, context_id, idempotency_key)
-    return _about(sent, told=True)
-
-
-async def _send_by_skill(  # noqa: PLR0913, PLR0917  the arguments of the tool
-    skill: str,
-    message: str,
-    ctx: Call,
-    wait_seconds: float,
-    data: dict[str, object] | None,
-    files: tuple[str, ...],
-    context_id: str,
-    idempotency_key: str,
-) -> TaskView:
-    request = SendTaskBySkillRequest(
-        holder=CLIENT,
-        skill=skill,
-        message=message,
-        parts=_parts(data),
-        files=attachments(files),
-        roots=await roots_of(ctx, files),
-        wait_seconds=min(wait_seconds, ACCEPT_SECONDS),
-        context_id=context_id or None,
-        idempotency_key=idempotency_key or None,
-    )
-    sending = node_of(ctx).call(request)
-    return await followed(ctx, sending, wait_seconds, "waiting for an agent with that skill")
+    return _about(await permitted(ctx, sent, decision), told=True)
 
 
 async def try_to_send_by_skill(  # noqa: PLR0913, PLR0917  as above
@@ -164,8 +126,22 @@ async def try_to_send_by_skill(  # noqa: PLR0913, PLR0917  as above
     idempotency_key: str,
 ) -> Sent:
     """The task; or the question that a person must answer first."""
-    sending = _send_by_skill(skill, message, ctx, wait_seconds, data, files, context_id, idempotency_key)
-    return await tried(ctx, sending, message, data)
+    request = SendTaskBySkillRequest(
+        holder=CLIENT,
+        skill=skill,
+        message=message,
+        parts=_parts(data),
+        files=attachments(files),
+        roots=await roots_of(ctx, files),
+        wait_seconds=min(wait_seconds, ACCEPT_SECONDS),
+        context_id=context_id or None,
+        idempotency_key=idempotency_key or None,
+    )
+
+    def send(_: str | None) -> Awaitable[TaskView]:
+        return followed(ctx, node_of(ctx).call(request), wait_seconds, "waiting for an agent with that skill")
+
+    return await tried(ctx, send, message, data)
 
 
 async def ask_before_sending_by_skill(
@@ -192,10 +168,7 @@ async def send_task_by_skill(  # noqa: PLR0913, PLR0917  these are the arguments
     Your user's own, trusted and network agents come first, also when they are offline; strangers only if your user
     allows one. The answer says which agent took it and why. Otherwise like send_task.
     """
-    if isinstance(sent, Question):
-        await permitted(ctx, sent, decision)
-        sent = await _send_by_skill(skill, message, ctx, wait_seconds, data, files, context_id, idempotency_key)
-    return _about(sent, told=True)
+    return _about(await permitted(ctx, sent, decision), told=True)
 
 
 async def get_task_status(
@@ -218,7 +191,8 @@ async def get_task_status(
     return _about(await while_telling(ctx, now, request, "waiting for the task"), text_offset)
 
 
-async def _reply(task_id: str, message: str, ctx: Call, wait_seconds: float, files: tuple[str, ...]) -> TaskView:
+async def try_to_reply(task_id: str, message: str, ctx: Call, wait_seconds: float, files: tuple[str, ...]) -> Sent:
+    """The task; or the question that a person must answer first."""
     request = ReplyRequest(
         holder=CLIENT,
         task_id=task_id,
@@ -227,12 +201,11 @@ async def _reply(task_id: str, message: str, ctx: Call, wait_seconds: float, fil
         files=attachments(files),
         roots=await roots_of(ctx, files),
     )
-    return await followed(ctx, node_of(ctx).call(request), wait_seconds, "waiting for the agent")
 
+    def send(_: str | None) -> Awaitable[TaskView]:
+        return followed(ctx, node_of(ctx).call(request), wait_seconds, "waiting for the agent")
 
-async def try_to_reply(task_id: str, message: str, ctx: Call, wait_seconds: float, files: tuple[str, ...]) -> Sent:
-    """The task; or the question that a person must answer first."""
-    return await tried(ctx, _reply(task_id, message, ctx, wait_seconds, files), message)
+    return await tried(ctx, send, message)
 
 
 async def ask_before_replying(
@@ -252,10 +225,7 @@ async def reply_to_task(  # noqa: PLR0913, PLR0917  these are the arguments of t
     files: Files = (),
 ) -> Annotated[CallToolResult, TaskAnswer]:
     """Answer an agent whose task is input_required, or say more in a task you sent."""
-    if isinstance(sent, Question):
-        await permitted(ctx, sent, decision)
-        sent = await _reply(task_id, message, ctx, wait_seconds, files)
-    return _about(sent, told=True)
+    return _about(await permitted(ctx, sent, decision), told=True)
 
 
 async def cancel_task(task_id: TaskId, ctx: Call) -> Annotated[CallToolResult, TaskAnswer]:

@@ -20,7 +20,7 @@ from mcp.types import ElicitRequestParams, ElicitResult
 
 from mcp_a2a.api.agents import AddPeerRequest, ConsentView, GetAgentRequest, PeersRequest, SetTrustRequest
 from mcp_a2a.api.inbox import CheckInboxRequest
-from mcp_a2a.api.tasks import ListTasksRequest, SendTaskRequest
+from mcp_a2a.api.tasks import ListTasksRequest, SendTaskRequest, TaskView
 from mcp_a2a.app import open_node
 from mcp_a2a.config import Settings
 from mcp_a2a.node.ipc.owner import SharedNode
@@ -125,12 +125,16 @@ async def test_the_question_about_an_agent_that_was_blocked_says_so(tmp_path: Pa
         assert "a stranger" not in question
 
 
+async def unsent(_: str | None) -> TaskView:
+    raise AssertionError("nothing is sent here")
+
+
 async def test_a_link_that_comes_or_goes_while_a_person_reads_does_not_change_the_question() -> None:
     asked = set()
     for name in ("bob", "eve"):
         for route in ("relay", None, "direct", "lan"):
             about = ConsentView(agent=agent(name=name, route=route), key=name, text=False, files=False)
-            asked |= {consent._wording(consent.Question(about=about, text=text)) for text in ("one", "two")}
+            asked |= {consent._wording(consent.Question(about, text, unsent)) for text in ("one", "two")}
     assert len(asked) == 4
 
 
