@@ -50,8 +50,8 @@ CLOSE_SECONDS = 0.4
 """Together under the second in which every link is closed when its transport is."""
 
 
-class House(Protocol):
-    """Where a link lives: what it shares with the other links of its transport."""
+class LinkOwner(Protocol):
+    """The owner of a link: its credentials, its handler, and the room for links that they share."""
 
     @property
     def credentials(self) -> Credentials:
@@ -76,8 +76,8 @@ class DrivenLink(Link):
     route = ""
     is_relayed = False
 
-    def __init__(self, house: House, channel: Channel, session: LinkSession, address: str, route: str) -> None:
-        self._house = house
+    def __init__(self, owner: LinkOwner, channel: Channel, session: LinkSession, address: str, route: str) -> None:
+        self._owner = owner
         self._channel = channel
         self.here = channel.here
         """Our own address on it, where it has one."""
@@ -281,7 +281,7 @@ class DrivenLink(Link):
     async def _watch_clock(self) -> None:
         while not self._session.is_closed:
             now = self._now()
-            self._session.announce(self._house.credentials.bundle())
+            self._session.announce(self._owner.credentials.bundle())
             self._session.handle_timeout(now)
             if now >= self._stalled_at:
                 self._session.close(ByeCode.SLOW, now, f"the peer has read nothing for {STALL_SECONDS:.0f} s")
@@ -316,7 +316,7 @@ class DrivenLink(Link):
                     self._session.close(ByeCode.CLOSED, self._now(), "our own handler failed")
 
     def _hand_over(self, event: Event) -> None:
-        handler = self._house.handler
+        handler = self._owner.handler
         match event:
             case EnvelopeReceived(envelope):
                 handler.envelope_received(self, envelope)
@@ -340,15 +340,15 @@ class DrivenLink(Link):
             logger.warning("no link with %s: %s", self.address, event.reason)
         self._settled.set()
         if self._opened is not None:
-            self._house.handler.link_closed(self, event.reason, goodbye=self._goodbye)
+            self._owner.handler.link_closed(self, event.reason, goodbye=self._goodbye)
 
     def _open(self, event: Opened) -> None:
-        if not self._house.admit(self, event.peer):
+        if not self._owner.admit(self, event.peer):
             self._session.close(ByeCode.BUSY, self._now(), "there are too many links already")
             return
         self._opened, self._bundle = event, event.bundle
         self._settled.set()
-        self._house.handler.link_opened(self)
+        self._owner.handler.link_opened(self)
 
 
 def _no_peer() -> LocalProtocolError:

@@ -19,7 +19,7 @@ from mcp_a2a.protocol.link import LinkSession
 from mcp_a2a.protocol.link_places import Place, find_place
 from mcp_a2a.protocol.pending_connections import host_in, is_here
 from mcp_a2a_transports._channel import Channel
-from mcp_a2a_transports._drive import DrivenLink, House
+from mcp_a2a_transports._drive import DrivenLink, LinkOwner
 from mcp_a2a_transports._tasks import background_tasks
 
 logger = logging.getLogger(__name__)
@@ -29,7 +29,7 @@ DIAL_SECONDS = 5.0
 LEAVE_SECONDS = 1.0
 
 
-class Links(House):
+class Links(LinkOwner):
     """Every link of one open transport; their tasks live in its task group."""
 
     def __init__(self, credentials: Credentials, handler: LinkHandler, tasks: anyio.abc.TaskGroup) -> None:

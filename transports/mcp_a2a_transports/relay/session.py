@@ -37,7 +37,7 @@ from mcp_a2a.protocol.relay_url import RelayUrl
 from mcp_a2a.relay_ports import RelayHandler, Watched
 from mcp_a2a_transports._channel import Channel
 from mcp_a2a_transports._dialling import connect
-from mcp_a2a_transports._drive import DrivenLink, House
+from mcp_a2a_transports._drive import DrivenLink, LinkOwner
 from mcp_a2a_transports._links import answered_in_time
 from mcp_a2a_transports._tasks import background_tasks
 from mcp_a2a_transports.relay.dispatches import Dispatches
@@ -52,7 +52,7 @@ RENEW_SECONDS = 86_400.0
 """As often as keys are renewed."""
 
 
-class RelaySession(House, LinkHandler, Post, Line):
+class RelaySession(LinkOwner, LinkHandler, Post, Line):
     """Our side of one connection. Run it; it lives until it is closed from either side.
 
     With `relays` it watches its networks, and tells what it hears; without, it is only there to ask.
@@ -84,7 +84,7 @@ class RelaySession(House, LinkHandler, Post, Line):
         if len(watched) > MAX_MEMBERSHIPS:
             logger.warning("%s can show us %d networks at most, of our %d", url.place, MAX_MEMBERSHIPS, len(watched))
 
-    # --- House -----------------------------------------------------------------------------------
+    # --- LinkOwner -----------------------------------------------------------------------------------
 
     @property
     @override
