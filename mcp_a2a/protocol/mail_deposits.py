@@ -13,6 +13,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
+from mcp_a2a.protocol.connections import Roster, Wire
 from mcp_a2a.protocol.control import Refused, Stored
 from mcp_a2a.protocol.envelope import Header
 from mcp_a2a.protocol.frames import encode
@@ -21,7 +22,6 @@ from mcp_a2a.protocol.mail_message import Message, Place
 from mcp_a2a.protocol.mailbox import Mailbox, Mailboxes
 from mcp_a2a.protocol.relay_limits import ELISION_SECONDS, HOST, ROW_BYTES, RelayLimits
 from mcp_a2a.protocol.replay import stale_code
-from mcp_a2a.protocol.roster import Roster, Wire
 
 AGAIN_SECONDS = 1.0
 """When something that is short for a moment may be there again."""

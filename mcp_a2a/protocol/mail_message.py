@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import Enum, auto
 
-from mcp_a2a.protocol.roster import Wire
+from mcp_a2a.protocol.connections import Wire
 
 
 class Place(Enum):

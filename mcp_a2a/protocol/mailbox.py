@@ -17,9 +17,9 @@ import heapq
 from collections import deque
 from collections.abc import Callable, Iterable
 
+from mcp_a2a.protocol.connections import Roster, Wire
 from mcp_a2a.protocol.mail_message import Message, Place
 from mcp_a2a.protocol.relay_limits import WINDOW_BYTES, WINDOW_FRAMES, RelayLimits
-from mcp_a2a.protocol.roster import Roster, Wire
 
 MAX_PAUSED = WINDOW_FRAMES // 2
 """Envelopes that are kept in memory while they are paused. What a recipient puts off again and again, as it does with

@@ -15,6 +15,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 
+from mcp_a2a.protocol.connections import Roster, Wire
 from mcp_a2a.protocol.control import Refused
 from mcp_a2a.protocol.frames import encode
 from mcp_a2a.protocol.mail_accounting import MailAccounting
@@ -25,7 +26,6 @@ from mcp_a2a.protocol.mail_orders import Backlog, Keep, Load, Order
 from mcp_a2a.protocol.mailbox import Mailbox, Mailboxes
 from mcp_a2a.protocol.receipt import ELSEWHERE, UNKNOWN_KEY
 from mcp_a2a.protocol.relay_limits import RelayLimits
-from mcp_a2a.protocol.roster import Roster, Wire
 
 ANOTHER_SECONDS = 10.0
 """How long another machine with the same key has, before the newest one is offered a message again."""

@@ -9,10 +9,10 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 
+from mcp_a2a.protocol.connections import Wire
 from mcp_a2a.protocol.control import MAX_PRESENCE, Presence
 from mcp_a2a.protocol.did import PeerId
 from mcp_a2a.protocol.frames import encode
-from mcp_a2a.protocol.roster import Wire
 
 GATHER_SECONDS = 0.1
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from mcp_a2a.protocol import mail_fetching, mailbox
+from mcp_a2a.protocol.connections import Roster
 from mcp_a2a.protocol.control import Delivered, Frame, Refused, Stored
 from mcp_a2a.protocol.envelope import HEADER_SIZE, HOUR, WIRE_SIZES, Header
 from mcp_a2a.protocol.frames import decode_untrusted, encode
@@ -20,7 +21,6 @@ from mcp_a2a.protocol.mail_orders import Backlog, Drop, Keep, Load, Put
 from mcp_a2a.protocol.post_office import PostOffice
 from mcp_a2a.protocol.relay_limits import ELISION_SECONDS, RelayLimits
 from mcp_a2a.protocol.replay import stale_code
-from mcp_a2a.protocol.roster import Roster
 from tests.protocol.people import ALICE, BOB, CAROL, mark
 
 WALL = 1_790_000_000.0

@@ -19,6 +19,7 @@ from mcp_a2a.protocol.admission import Admission
 from mcp_a2a.protocol.admission_secret import admission_is_proven
 from mcp_a2a.protocol.aging import SoundClock
 from mcp_a2a.protocol.bundle import KeyBundle
+from mcp_a2a.protocol.connections import Roster, Wire
 from mcp_a2a.protocol.control import (
     Admit,
     ByeCode,
@@ -54,7 +55,6 @@ from mcp_a2a.protocol.relay_limits import (
     RelayLimits,
 )
 from mcp_a2a.protocol.relay_session import RelaySession
-from mcp_a2a.protocol.roster import Roster, Wire
 from mcp_a2a_transports.relay.server_directory import DirectoryDesk
 from mcp_a2a_transports.relay.server_doubles import Doubles
 from mcp_a2a_transports.relay.server_rates import DepositRates

@@ -6,10 +6,10 @@ heard after the newest was opened count. A node knows its own connections by the
 
 from __future__ import annotations
 
+from mcp_a2a.protocol.connections import Roster
 from mcp_a2a.protocol.control import Doubled
 from mcp_a2a.protocol.frames import encode
 from mcp_a2a.protocol.relay_session import RelaySession
-from mcp_a2a.protocol.roster import Roster
 
 SURE_SECONDS = 2.0
 """What was on its way when the newest connection was opened has arrived by then."""
