@@ -1,4 +1,4 @@
-"""Which keys have a mailbox at a relay, and over which connections they are there now."""
+"""The keys that have a mailbox at a relay, and their open connections."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Wire(Protocol):
         ...
 
 
-class Roster:
+class Connections:
     """Keys that were proven once, and their open connections, oldest first."""
 
     def __init__(self, keys: Iterable[bytes], max_keys: int) -> None:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from mcp_a2a.protocol.connections import Roster, Wire
+from mcp_a2a.protocol.connections import Connections, Wire
 from mcp_a2a.protocol.control import Refused, Stored
 from mcp_a2a.protocol.envelope import Header
 from mcp_a2a.protocol.frames import encode
@@ -55,14 +55,14 @@ class Deposits:
     def __init__(
         self,
         limits: RelayLimits,
-        roster: Roster,
+        connections: Connections,
         mailboxes: Mailboxes,
         accounting: MailAccounting,
         first: int,
         familiar: IsFamiliar,
     ) -> None:
         self._limits = limits
-        self._roster = roster
+        self._connections = connections
         self._mailboxes = mailboxes
         self._books = accounting
         self._number = first
@@ -102,7 +102,7 @@ class Deposits:
 
     def _objection(self, wire: Wire, header: Header, mailbox: Mailbox | None, size: int, aged: float) -> str | None:
         recipient, depositor = header.to.key, wire.key
-        if not self._roster.has_mailbox(recipient):
+        if not self._connections.has_mailbox(recipient):
             return "no_mailbox"
         if header.expires <= aged:
             return stale_code(header.expires - aged)
@@ -112,7 +112,7 @@ class Deposits:
             code = mailbox.objection(depositor, account, size, self._limits, familiar)
             if code is not None:
                 return code
-        stays_in_memory = self._roster.is_online(recipient) and (mailbox is None or mailbox.takes_more)
+        stays_in_memory = self._connections.is_online(recipient) and (mailbox is None or mailbox.takes_more)
         if not stays_in_memory and self._books.disk_bytes + size + ROW_BYTES > self._books.room_until:
             return "storage_full"
         return self._shortage(account, size)
@@ -161,11 +161,11 @@ class Deposits:
 
     def stored(self, message: Message) -> None:
         """It is on disk."""
-        self._roster.tell(message.depositor, encode(Stored(message.envelope_id)))
+        self._connections.tell(message.depositor, encode(Stored(message.envelope_id)))
 
     def not_stored(self, message: Message, code: str) -> None:
         """It was accepted, and is not on disk after all."""
-        self._roster.tell(message.depositor, encode(_refusal(message.envelope_id, code)))
+        self._connections.tell(message.depositor, encode(_refusal(message.envelope_id, code)))
 
     def is_pending(self, depositor: bytes, envelope_id: bytes) -> bool:
         """True if an answer to this deposit is still to come."""

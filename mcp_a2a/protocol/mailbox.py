@@ -17,7 +17,7 @@ import heapq
 from collections import deque
 from collections.abc import Callable, Iterable
 
-from mcp_a2a.protocol.connections import Roster, Wire
+from mcp_a2a.protocol.connections import Connections, Wire
 from mcp_a2a.protocol.mail_message import Message, Place
 from mcp_a2a.protocol.relay_limits import WINDOW_BYTES, WINDOW_FRAMES, RelayLimits
 
@@ -287,15 +287,15 @@ class Mailbox:
 class Mailboxes(dict[bytes, Mailbox]):
     """Those in which something is, or whose owner is connected, by key."""
 
-    def __init__(self, roster: Roster) -> None:
+    def __init__(self, connections: Connections) -> None:
         super().__init__()
-        self._roster = roster
+        self._connections = connections
 
     def open(self, key: bytes) -> Mailbox:
         """The mailbox of a key, which is made where there is none."""
         mailbox = self.get(key)
         if mailbox is None:
-            mailbox = self[key] = Mailbox(self._roster.newest(key))
+            mailbox = self[key] = Mailbox(self._connections.newest(key))
         return mailbox
 
     def find(self, key: bytes, envelope_id: bytes) -> tuple[Mailbox | None, Message | None]:

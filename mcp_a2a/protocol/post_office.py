@@ -15,7 +15,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 
-from mcp_a2a.protocol.connections import Roster, Wire
+from mcp_a2a.protocol.connections import Connections, Wire
 from mcp_a2a.protocol.control import Refused
 from mcp_a2a.protocol.frames import encode
 from mcp_a2a.protocol.mail_accounting import MailAccounting
@@ -40,15 +40,20 @@ class PostOffice:
     """
 
     def __init__(
-        self, limits: RelayLimits, roster: Roster, backlog: Iterable[Backlog], first: int, is_familiar: IsFamiliar
+        self,
+        limits: RelayLimits,
+        connections: Connections,
+        backlog: Iterable[Backlog],
+        first: int,
+        is_familiar: IsFamiliar,
     ) -> None:
         self.accounting = MailAccounting()
-        self._roster = roster
-        self._mailboxes = Mailboxes(roster)
-        self.deposits = Deposits(limits, roster, self._mailboxes, self.accounting, first, is_familiar)
+        self._connections = connections
+        self._mailboxes = Mailboxes(connections)
+        self.deposits = Deposits(limits, connections, self._mailboxes, self.accounting, first, is_familiar)
         self._fetching = Fetching(limits, self.accounting)
         for part in backlog:
-            roster.register(part.recipient)
+            connections.register(part.recipient)
             account = self.accounting.restored(part.depositor, part.account, part.count, part.size)
             self._mailboxes.open(part.recipient).count_in(part.depositor, account, part.count, part.size)
 
@@ -99,7 +104,7 @@ class PostOffice:
 
     def opened(self, wire: Wire) -> None:
         """A proven connection: from now on it receives, also what an older one has not answered."""
-        self._roster.add(wire)
+        self._connections.add(wire)
         mailbox = self._mailboxes.get(wire.key)
         if mailbox is not None:
             mailbox.offer_anew(wire)
@@ -107,8 +112,8 @@ class PostOffice:
 
     def closed(self, wire: Wire) -> None:
         """It ended. The next newest receives, if there is one."""
-        self._roster.remove(wire)
-        next_newest = self._roster.newest(wire.key)
+        self._connections.remove(wire)
+        next_newest = self._connections.newest(wire.key)
         mailbox = self._mailboxes.get(wire.key)
         if mailbox is None or mailbox.wire is not wire:
             return
@@ -119,7 +124,7 @@ class PostOffice:
 
     def unregister(self, key: bytes) -> None:
         """Forget a key and its mail."""
-        self._roster.unregister(key)
+        self._connections.unregister(key)
         mailbox = self._mailboxes.pop(key, None)
         if mailbox is None:
             return
@@ -152,7 +157,7 @@ class PostOffice:
                 self.accounting.totals.answered += 1
                 told.setdefault(message.depositor, []).append(envelope_id)
         for depositor, theirs in told.items():
-            if not self._roster.tell(depositor, frame):
+            if not self._connections.tell(depositor, frame):
                 self.accounting.orders.append(Keep(depositor, tuple(theirs), frame))
         self._pump(wire.key, mailbox)
         return bool(told)
@@ -187,14 +192,14 @@ class PostOffice:
             if self._show_another(message, wire):
                 self.put_off(wire, refusal.envelope, ANOTHER_SECONDS, now)
                 return True
-        if refusal.code == UNKNOWN_KEY or self._roster.newest(message.depositor) is not None:
+        if refusal.code == UNKNOWN_KEY or self._connections.newest(message.depositor) is not None:
             return self.answered(wire, (refusal.envelope,), encode(refusal))
         return self.put_off(wire, refusal.envelope, refusal.retry_after, now) or refusal.code in ELSEWHERE
 
     def _show_another(self, message: Message, wire: Wire) -> bool:
         """Send a message to a connection of its recipient's key that has not seen it; False where there is none."""
         seen = (*message.unknown_to, wire)
-        others = [one for one in self._roster.wires_of(message.recipient) if one not in seen]
+        others = [one for one in self._connections.wires_of(message.recipient) if one not in seen]
         if not others or not message.envelope:
             message.unknown_to = ()
             return False

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from mcp_a2a.protocol import mail_fetching, mailbox
-from mcp_a2a.protocol.connections import Roster
+from mcp_a2a.protocol.connections import Connections
 from mcp_a2a.protocol.control import Delivered, Frame, Refused, Stored
 from mcp_a2a.protocol.envelope import HEADER_SIZE, HOUR, WIRE_SIZES, Header
 from mcp_a2a.protocol.frames import decode_untrusted, encode
@@ -147,8 +147,8 @@ class World:
 
     def start(self) -> None:
         last = max(self.disk.rows, default=0)
-        self.roster = Roster([A, B, C], self.limits.max_keys)
-        self.office = PostOffice(self.limits, self.roster, self.disk.backlog(), last + 1, self.knows)
+        self.connections = Connections([A, B, C], self.limits.max_keys)
+        self.office = PostOffice(self.limits, self.connections, self.disk.backlog(), last + 1, self.knows)
 
     def knows(self, line: Line, recipient: bytes) -> bool:
         return (line.key, recipient) not in self.strangers
@@ -657,7 +657,7 @@ def test_each_limit_takes_n_and_refuses_the_next_with_its_code_and_a_time(
 def test_unknown_keys_and_expired_envelopes_are_refused_and_leave_nothing() -> None:
     world = World()
     alice = world.enter(A)
-    world.roster.unregister(C)
+    world.connections.unregister(C)
     world.deposit(alice, C, 1)
     ended = int(WALL // HOUR) * HOUR
     world.deposit(alice, B, 2, expires=ended)

@@ -19,7 +19,7 @@ from mcp_a2a.protocol.admission import Admission
 from mcp_a2a.protocol.admission_secret import admission_is_proven
 from mcp_a2a.protocol.aging import SoundClock
 from mcp_a2a.protocol.bundle import KeyBundle
-from mcp_a2a.protocol.connections import Roster, Wire
+from mcp_a2a.protocol.connections import Connections, Wire
 from mcp_a2a.protocol.control import (
     Admit,
     ByeCode,
@@ -107,7 +107,7 @@ class RelayDesk(Desk):
     ) -> None:
         self.limits = limits
         self.admission = admission
-        self.roster = Roster(store.keys(), limits.max_keys)
+        self.roster = Connections(store.keys(), limits.max_keys)
         self.office = PostOffice(limits, self.roster, store.backlog(), store.last_number() + 1, self._is_familiar)
         self.presence = PresenceTable()
         self._doubles = Doubles(self.roster)

@@ -6,7 +6,7 @@ heard after the newest was opened count. A node knows its own connections by the
 
 from __future__ import annotations
 
-from mcp_a2a.protocol.connections import Roster
+from mcp_a2a.protocol.connections import Connections
 from mcp_a2a.protocol.control import Doubled
 from mcp_a2a.protocol.frames import encode
 from mcp_a2a.protocol.relay_session import RelaySession
@@ -18,19 +18,19 @@ SURE_SECONDS = 2.0
 class Doubles:
     """The keys that have more than one connection, until that is told or over."""
 
-    def __init__(self, roster: Roster) -> None:
-        self._roster = roster
+    def __init__(self, connections: Connections) -> None:
+        self._connections = connections
         self._keys: set[bytes] = set()
 
     def opened(self, session: RelaySession) -> None:
         """A key has proven itself on one more connection."""
-        if len(self._roster.wires_of(session.key)) > 1:
+        if len(self._connections.wires_of(session.key)) > 1:
             self._keys.add(session.key)
 
     def tick(self) -> None:
         """Once a second: tell what is sure by now."""
         for key in list(self._keys):
-            sessions = [wire for wire in self._roster.wires_of(key) if isinstance(wire, RelaySession)]
+            sessions = [wire for wire in self._connections.wires_of(key) if isinstance(wire, RelaySession)]
             since = max((session.since for session in sessions), default=0.0) + SURE_SECONDS
             alive = [session for session in sessions if session.heartbeat.heard_at > since]
             if len(sessions) > 1 and len(alive) <= 1:
