@@ -8,7 +8,7 @@
 
 Together they are what was accepted and not finally answered, in the order of arrival: `number` rises. A message that
 never was on disk is in memory until it is. Who may put something in is decided here too; what is said to whom about it
-is `post_office`.
+is `relay_mail`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""How much of a relay one party may use. Every limit is answered with a typed refusal (`post_office`)."""
+"""How much of a relay one party may use. Every limit is answered with a typed refusal (`relay_mail`)."""
 
 from __future__ import annotations
 

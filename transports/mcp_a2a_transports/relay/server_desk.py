@@ -1,4 +1,4 @@
-"""The services of a relay: joins its law (`post_office`, `admission`, `presence`) to its disk.
+"""The services of a relay: joins its law (`relay_mail`, `admission`, `presence`) to its disk.
 
 Knows no sockets: it hears of sessions, sends to them, and has the disk do what the law of mail orders. Its driver
 calls `settle` after every round of events, and `handle_timeout` at `next_timeout`.
@@ -39,7 +39,6 @@ from mcp_a2a.protocol.envelope import ENVELOPE_ID_SIZE, HEADER_SIZE, MAX_ENVELOP
 from mcp_a2a.protocol.frames import encode
 from mcp_a2a.protocol.listing import Listing
 from mcp_a2a.protocol.network import proof_is_valid
-from mcp_a2a.protocol.post_office import PostOffice
 from mcp_a2a.protocol.presence import PresenceTable
 from mcp_a2a.protocol.rates import Buckets
 from mcp_a2a.protocol.relay_desk import Desk
@@ -54,6 +53,7 @@ from mcp_a2a.protocol.relay_limits import (
     NETWORK,
     RelayLimits,
 )
+from mcp_a2a.protocol.relay_mail import PostOffice
 from mcp_a2a.protocol.relay_session import RelaySession
 from mcp_a2a_transports.relay.server_directory import DirectoryDesk
 from mcp_a2a_transports.relay.server_doubles import Doubles

@@ -11,7 +11,7 @@ from mcp_a2a.mailbox_ports import MailboxStore
 from mcp_a2a.protocol.mail_deposits import DUPLICATE
 from mcp_a2a.protocol.mail_message import Message
 from mcp_a2a.protocol.mail_orders import Drop, Keep, Load, Put
-from mcp_a2a.protocol.post_office import PostOffice
+from mcp_a2a.protocol.relay_mail import PostOffice
 
 logger = logging.getLogger(__name__)
 

@@ -18,8 +18,8 @@ from mcp_a2a.protocol.frames import decode_untrusted, encode
 from mcp_a2a.protocol.mail_deposits import DUPLICATE
 from mcp_a2a.protocol.mail_message import Message, Place
 from mcp_a2a.protocol.mail_orders import Backlog, Drop, Keep, Load, Put
-from mcp_a2a.protocol.post_office import PostOffice
 from mcp_a2a.protocol.relay_limits import ELISION_SECONDS, RelayLimits
+from mcp_a2a.protocol.relay_mail import PostOffice
 from mcp_a2a.protocol.replay import stale_code
 from tests.protocol.people import ALICE, BOB, CAROL, mark
 
