@@ -33,7 +33,7 @@ MIN_PAUSE_SECONDS, MAX_PAUSE_SECONDS = 0.5, 3600.0
 """How long a recipient that is too busy is left in peace."""
 
 
-class PostOffice:
+class RelayMail:
     """Every mailbox of a relay: connections, answers, and outcomes of the disk.
 
     `deposits` takes what comes in, `fetching` what is on disk. `first` is the number of the next message.

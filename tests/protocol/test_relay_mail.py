@@ -19,7 +19,7 @@ from mcp_a2a.protocol.mail_deposits import DUPLICATE
 from mcp_a2a.protocol.mail_message import Message, Place
 from mcp_a2a.protocol.mail_orders import Backlog, Drop, Keep, Load, Put
 from mcp_a2a.protocol.relay_limits import ELISION_SECONDS, RelayLimits
-from mcp_a2a.protocol.relay_mail import PostOffice
+from mcp_a2a.protocol.relay_mail import RelayMail
 from mcp_a2a.protocol.replay import stale_code
 from tests.protocol.people import ALICE, BOB, CAROL, mark
 
@@ -81,27 +81,27 @@ class Disk:
             for row in self.rows.values()
         ]
 
-    def take(self, office: PostOffice) -> None:
+    def take(self, mail: RelayMail) -> None:
         """Take the orders of a round: reads are answered at once."""
         changes: list[Put | Drop | Keep] = []
-        while orders := office.orders():
+        while orders := mail.orders():
             for order in orders:
                 if isinstance(order, Load):
-                    self._load(office, order)
+                    self._load(mail, order)
                 else:
                     changes.append(order)
         if changes:
             self.queue.append(changes)
 
-    def _load(self, office: PostOffice, order: Load) -> None:
+    def _load(self, mail: RelayMail, order: Load) -> None:
         found = sorted(
             (row for row in self.rows.values() if row.recipient == order.recipient and row.number > order.after),
             key=lambda row: row.number,
         )
         some = [_row(row) for row in found[: order.frames]]
-        office.loaded(order, some, is_all=len(found) < order.frames)
+        mail.loaded(order, some, is_all=len(found) < order.frames)
 
-    def commit(self, office: PostOffice) -> None:
+    def commit(self, mail: RelayMail) -> None:
         changes = self.queue.pop(0)
         existed: dict[int, bool] = {}
         for change in changes:
@@ -117,16 +117,16 @@ class Disk:
         for change in changes:
             match change:
                 case Put(message) if existed.get(message.number) is False:
-                    office.put_failed(message, DUPLICATE)
+                    mail.put_failed(message, DUPLICATE)
                 case Put(message):
-                    office.put_done(message, existed=message.number in existed)
-        office.dropped([change.number for change in changes if isinstance(change, Drop)])
+                    mail.put_done(message, existed=message.number in existed)
+        mail.dropped([change.number for change in changes if isinstance(change, Drop)])
 
-    def fail(self, office: PostOffice) -> None:
+    def fail(self, mail: RelayMail) -> None:
         changes = self.queue.pop(0)
         for change in changes:
             if isinstance(change, Put):
-                office.put_failed(change.message, "storage_full")
+                mail.put_failed(change.message, "storage_full")
         again = [change for change in changes if isinstance(change, Drop)]
         if again:
             self.queue.append(again)
@@ -134,7 +134,7 @@ class Disk:
 
 @dataclass
 class World:
-    """An office, its disk and its clock."""
+    """An mail, its disk and its clock."""
 
     limits: RelayLimits = field(default_factory=RelayLimits)
     disk: Disk = field(default_factory=Disk)
@@ -148,7 +148,7 @@ class World:
     def start(self) -> None:
         last = max(self.disk.rows, default=0)
         self.connections = Connections([A, B, C], self.limits.max_keys)
-        self.office = PostOffice(self.limits, self.connections, self.disk.backlog(), last + 1, self.knows)
+        self.mail = RelayMail(self.limits, self.connections, self.disk.backlog(), last + 1, self.knows)
 
     def knows(self, line: Line, recipient: bytes) -> bool:
         return (line.key, recipient) not in self.strangers
@@ -156,39 +156,39 @@ class World:
     def enter(self, key: bytes, account: bytes = b"") -> Line:
         line = Line(key, account)
         self.disk.accounts[key] = account
-        self.office.opened(line)
-        self.disk.take(self.office)
+        self.mail.opened(line)
+        self.disk.take(self.mail)
         return line
 
     def leave(self, line: Line) -> None:
-        self.office.closed(line)
-        self.disk.take(self.office)
+        self.mail.closed(line)
+        self.disk.take(self.mail)
 
     def deposit(self, line: Line, to: bytes, number: int, body: bytes = BODY, expires: int | None = None) -> bytes:
         wanted = int(WALL // HOUR) * HOUR + 3 * HOUR if expires is None else expires
         header = Header(PEERS.get(to, BOB.peer_id), b"12345678", number.to_bytes(16), wanted)
-        self.office.deposits.take(line, header, header.to_bytes() + body, self.now, WALL, WALL)
-        self.disk.take(self.office)
+        self.mail.deposits.take(line, header, header.to_bytes() + body, self.now, WALL, WALL)
+        self.disk.take(self.mail)
         return header.envelope_id
 
     def answer(self, line: Line, *ids: bytes) -> bool:
-        known = self.office.answered(line, ids, encode(Delivered(tuple(map(mark, ids)), bytes(64))))
-        self.disk.take(self.office)
+        known = self.mail.answered(line, ids, encode(Delivered(tuple(map(mark, ids)), bytes(64))))
+        self.disk.take(self.mail)
         return known
 
     def put_off(self, line: Line, envelope_id: bytes, seconds: float) -> None:
-        self.office.put_off(line, envelope_id, seconds, self.now)
-        self.disk.take(self.office)
+        self.mail.put_off(line, envelope_id, seconds, self.now)
+        self.disk.take(self.mail)
 
     def pass_time(self, seconds: float) -> None:
         self.now += seconds
-        self.office.handle_timeout(self.now)
-        self.disk.take(self.office)
+        self.mail.handle_timeout(self.now)
+        self.disk.take(self.mail)
 
     def commit(self) -> None:
         while self.disk.queue:
-            self.disk.commit(self.office)
-            self.disk.take(self.office)
+            self.disk.commit(self.mail)
+            self.disk.take(self.mail)
 
 
 def ids_of(frames: list[Frame], kind: type) -> list[bytes]:
@@ -336,7 +336,7 @@ def test_a_recipient_that_is_busy_gets_the_message_again_and_its_depositor_hears
     world.commit()
     assert ids_of(alice.heard(), Refused) == []
     assert bob.mail() == []
-    assert world.office.next_timeout() == pytest.approx(10)
+    assert world.mail.next_timeout() == pytest.approx(10)
     world.pass_time(1)
     assert bob.mail() == [first]
 
@@ -347,15 +347,15 @@ def test_a_recipient_that_says_again_and_again_that_it_is_busy_is_heard_once() -
     alice, bob = world.enter(A), world.enter(B)
     first = world.deposit(alice, B, 1)
     assert bob.mail() == [first]
-    assert world.office.put_off(bob, first, 3600, world.now)
-    assert not any(world.office.put_off(bob, first, 3600, world.now) for _ in range(100))
+    assert world.mail.put_off(bob, first, 3600, world.now)
+    assert not any(world.mail.put_off(bob, first, 3600, world.now) for _ in range(100))
     world.pass_time(3599)
     world.commit()
     assert bob.mail() == []
     world.pass_time(1)
     assert bob.mail() == [first]
-    assert world.office.next_timeout() == math.inf
-    assert world.office.put_off(bob, first, 10, world.now), "it was offered again"
+    assert world.mail.next_timeout() == math.inf
+    assert world.mail.put_off(bob, first, 10, world.now), "it was offered again"
 
 
 def test_what_a_recipient_puts_off_again_and_again_leaves_its_window_to_others() -> None:
@@ -370,7 +370,7 @@ def test_what_a_recipient_puts_off_again_and_again_leaves_its_window_to_others()
         world.pass_time(0.02)
         world.commit()
     assert seen == set(unwanted)
-    assert world.office.accounting.memory_bytes <= mailbox.MAX_PAUSED * len(BODY + bytes(HEADER_SIZE))
+    assert world.mail.accounting.memory_bytes <= mailbox.MAX_PAUSED * len(BODY + bytes(HEADER_SIZE))
 
     wanted = world.deposit(alice, B, 1000)
     assert bob.mail() == [wanted]
@@ -386,8 +386,8 @@ def test_what_a_recipient_puts_off_again_and_again_leaves_its_window_to_others()
             world.answer(bob, envelope)
         world.commit()
     assert sorted(again) == sorted(unwanted)
-    assert world.office.messages == (0, 0)
-    assert world.office.accounting.memory_bytes == 0
+    assert world.mail.messages == (0, 0)
+    assert world.mail.accounting.memory_bytes == 0
     assert not world.disk.rows
 
 
@@ -417,7 +417,7 @@ def test_what_a_recipient_cannot_take_yet_waits_for_it_where_its_depositor_has_g
     here = world.deposit(alice, B, 1)
     refusal = Refused(here, "stale_ahead_90000", None, None, bytes(64))
     bob.mail()
-    assert world.office.postponed(bob, refusal, world.now)
+    assert world.mail.postponed(bob, refusal, world.now)
     assert ids_of(alice.heard(), Refused) == [here], "a depositor that is here knows why, and has the message"
     world.pass_time(120)
     assert bob.mail() == []
@@ -427,7 +427,7 @@ def test_what_a_recipient_cannot_take_yet_waits_for_it_where_its_depositor_has_g
     world.commit()
     world.leave(alice)
     assert bob.mail() == [away]
-    assert world.office.postponed(bob, Refused(away, "stale_ahead_90000", None, None, bytes(64)), world.now)
+    assert world.mail.postponed(bob, Refused(away, "stale_ahead_90000", None, None, bytes(64)), world.now)
     world.leave(bob)
     world.commit()
     bob = world.enter(B)
@@ -441,7 +441,7 @@ def test_two_machines_with_one_key_get_each_what_is_theirs(code: str) -> None:
     first = world.deposit(alice, B, 1)
     assert (older.mail(), newer.mail()) == ([], [first])
     unknown = Refused(first, code)
-    assert world.office.postponed(newer, unknown, world.now)
+    assert world.mail.postponed(newer, unknown, world.now)
     assert older.mail() == [first]
     assert ids_of(alice.heard(), Refused) == []
     assert world.answer(older, first)
@@ -449,8 +449,8 @@ def test_two_machines_with_one_key_get_each_what_is_theirs(code: str) -> None:
 
     second = world.deposit(alice, B, 2)
     unknown = Refused(second, code)
-    assert world.office.postponed(newer, unknown, world.now)
-    assert world.office.postponed(older, unknown, world.now)
+    assert world.mail.postponed(newer, unknown, world.now)
+    assert world.mail.postponed(older, unknown, world.now)
     assert ids_of(alice.heard(), Refused) == [second], "neither knows it"
 
     back = world.deposit(older, A, 3)
@@ -468,11 +468,11 @@ def test_a_connection_that_repeats_that_a_task_is_unknown_has_it_shown_to_anothe
     world.leave(alice)
     assert newer.mail() == [first]
     unknown = Refused(first, "unknown_task")
-    assert world.office.postponed(newer, unknown, world.now)
+    assert world.mail.postponed(newer, unknown, world.now)
     assert older.mail() == [first]
-    assert not any(world.office.postponed(newer, unknown, world.now) for _ in range(10))
+    assert not any(world.mail.postponed(newer, unknown, world.now) for _ in range(10))
     assert older.mail() == []
-    assert world.office.postponed(older, unknown, world.now), "its own answer is awaited"
+    assert world.mail.postponed(older, unknown, world.now), "its own answer is awaited"
 
 
 @pytest.mark.parametrize("code", ["unknown_task", "unknown_key"])
@@ -480,11 +480,11 @@ def test_a_connection_that_is_dead_holds_up_the_refusal_of_the_living_one_once(c
     world = World()
     alice, dead, alive = world.enter(A), world.enter(B), world.enter(B)
     first = world.deposit(alice, B, 1)
-    assert world.office.postponed(alive, Refused(first, code), world.now)
+    assert world.mail.postponed(alive, Refused(first, code), world.now)
     assert (alive.mail(), dead.mail()) == ([first], [first])
     world.pass_time(10)
     assert alive.mail() == [first]
-    assert world.office.postponed(alive, Refused(first, code), world.now)
+    assert world.mail.postponed(alive, Refused(first, code), world.now)
     assert dead.mail() == []
     assert ids_of(alice.heard(), Refused) == [first]
 
@@ -496,15 +496,15 @@ def test_the_news_of_another_key_waits_for_who_has_sent_to_the_old_one() -> None
     world.pass_time(0.02)
     world.commit()
     world.leave(alice)
-    assert world.office.postponed(bob, Refused(first, "unknown_key"), world.now)
-    assert [order for order in world.office.orders() if isinstance(order, Keep)]
-    assert not world.office.holds_mail(B)
+    assert world.mail.postponed(bob, Refused(first, "unknown_key"), world.now)
+    assert [order for order in world.mail.orders() if isinstance(order, Keep)]
+    assert not world.mail.holds_mail(B)
 
 
 def test_what_the_disk_has_no_room_for_goes_only_to_who_is_there() -> None:
     world = World()
     alice, bob = world.enter(A), world.enter(B)
-    world.office.accounting.room_until = world.office.accounting.disk_bytes
+    world.mail.accounting.room_until = world.mail.accounting.disk_bytes
     away = world.deposit(alice, C, 1)
     assert ids_of(alice.heard(), Refused) == [away]
     here = world.deposit(alice, B, 2)
@@ -523,7 +523,7 @@ def test_the_same_deposit_again_makes_nothing_new() -> None:
     world.commit()
     assert ids_of(alice.heard(), Stored) == [first]
     assert len(world.disk.rows) == 1
-    assert world.office.messages[0] == 1
+    assert world.mail.messages[0] == 1
     bob = world.enter(B)
     world.deposit(alice, B, 1)
     assert bob.mail() == [first]
@@ -542,7 +542,7 @@ def test_what_is_brought_again_while_it_waits_on_the_disk_comes_once() -> None:
     world.answer(bob, first)
     world.commit()
     assert ids_of(alice.heard(), Delivered) == [first]
-    assert (bob.mail(), world.disk.rows, world.office.messages) == ([], {}, (0, 0))
+    assert (bob.mail(), world.disk.rows, world.mail.messages) == ([], {}, (0, 0))
 
 
 def test_another_key_cannot_take_the_place_of_a_message_by_its_id() -> None:
@@ -577,7 +577,7 @@ def test_another_message_under_the_id_of_one_on_the_disk_is_refused_and_never_ca
     world.answer(bob, first)
     world.commit()
     assert ids_of(alice.heard(), Delivered) == [first]
-    assert (world.disk.rows, world.office.messages) == ({}, (0, 0))
+    assert (world.disk.rows, world.mail.messages) == ({}, (0, 0))
 
 
 def test_another_message_under_the_id_of_one_that_is_being_loaded_is_refused_too() -> None:
@@ -594,7 +594,7 @@ def test_another_message_under_the_id_of_one_that_is_being_loaded_is_refused_too
     world.commit()
     assert ids_of(alice.heard(), Delivered) == [first]
     assert not carol.heard()
-    assert (world.disk.rows, world.office.messages) == ({}, (0, 0))
+    assert (world.disk.rows, world.mail.messages) == ({}, (0, 0))
 
 
 def test_a_message_that_expires_does_not_take_along_another_one_with_its_id() -> None:
@@ -604,12 +604,12 @@ def test_a_message_that_expires_does_not_take_along_another_one_with_its_id() ->
     world.commit()
     world.deposit(carol, B, 1, b"y" * len(BODY))
     row = next(iter(world.disk.rows.values()))
-    world.office.expired(row.number, row.recipient, row.envelope_id, row.depositor, row.size)
-    world.disk.take(world.office)
+    world.mail.expired(row.number, row.recipient, row.envelope_id, row.depositor, row.size)
+    world.disk.take(world.mail)
     world.commit()
     assert codes_of(carol) == [DUPLICATE]
     assert not ids_of(alice.heard(), Delivered)
-    assert (world.disk.rows, world.office.messages) == ({}, (0, 0))
+    assert (world.disk.rows, world.mail.messages) == ({}, (0, 0))
     world.deposit(carol, B, 1, b"y" * len(BODY))
     world.commit()
     assert ids_of(carol.heard(), Stored) == [first]
@@ -621,8 +621,8 @@ def test_a_deposit_under_the_id_of_anothers_does_not_hide_that_its_answer_is_sti
     world.enter(B)
     pending = world.deposit(alice, B, 1)
     world.deposit(carol, C, 1)
-    assert world.office.deposits.is_pending(A, pending)
-    assert world.office.unwritten == 2
+    assert world.mail.deposits.is_pending(A, pending)
+    assert world.mail.unwritten == 2
 
 
 @pytest.mark.parametrize(
@@ -663,7 +663,7 @@ def test_unknown_keys_and_expired_envelopes_are_refused_and_leave_nothing() -> N
     world.deposit(alice, B, 2, expires=ended)
     refused = [frame.code for frame in alice.heard() if isinstance(frame, Refused)]
     assert refused == ["no_mailbox", stale_code(ended - WALL)]
-    assert (world.office.mailboxes, world.office.unwritten, world.office.accounting.disk_bytes) == (0, 0, 0)
+    assert (world.mail.mailboxes, world.mail.unwritten, world.mail.accounting.disk_bytes) == (0, 0, 0)
 
 
 def test_a_message_lives_no_longer_than_the_relay_keeps_any() -> None:
@@ -677,12 +677,12 @@ def test_a_disk_that_fails_is_said_and_nothing_is_called_stored() -> None:
     world = World()
     alice = world.enter(A)
     first = world.deposit(alice, B, 1)
-    world.disk.fail(world.office)
-    world.disk.take(world.office)
+    world.disk.fail(world.mail)
+    world.disk.take(world.mail)
     heard = alice.heard()
     assert ids_of(heard, Refused) == [first]
     assert ids_of(heard, Stored) == []
-    assert world.office.messages == (0, 0)
+    assert world.mail.messages == (0, 0)
     world.deposit(alice, B, 1)
     world.commit()
     assert ids_of(alice.heard(), Stored) == [first]
@@ -724,12 +724,12 @@ def test_what_became_of_deposits_is_told_to_whoever_made_them() -> None:
     receipt = encode(Delivered((mark(b"r" * 16), mark(b"s" * 16)), bytes(64)))
     asked = [pending, b"r" * 16, b"s" * 16, b"t" * 16, b"u" * 16]
     answers = {b"r" * 16: receipt, b"s" * 16: receipt}
-    world.office.deposits.tell_what_became_of(alice, asked, {b"t" * 16}, answers)
+    world.mail.deposits.tell_what_became_of(alice, asked, {b"t" * 16}, answers)
     heard = alice.heard()
     assert ids_of(heard, Delivered) == [b"r" * 16, b"s" * 16]
     assert ids_of(heard, Stored) == [b"t" * 16]
     assert [(frame.envelope, frame.code) for frame in heard if isinstance(frame, Refused)] == [(b"u" * 16, "unknown")]
-    world.office.deposits.tell_what_became_of(bob, [pending], set(), {})
+    world.mail.deposits.tell_what_became_of(bob, [pending], set(), {})
     assert ids_of(bob.heard(), Refused) == [pending], "another's deposit is unknown to everybody else"
 
 
@@ -739,8 +739,8 @@ def test_a_revoked_key_loses_its_mail() -> None:
     for number in range(3):
         world.deposit(alice, B, number)
     world.commit()
-    world.office.unregister(B)
-    assert world.office.accounting.disk_bytes == 0
+    world.mail.unregister(B)
+    assert world.mail.accounting.disk_bytes == 0
     world.deposit(alice, B, 9)
     assert [frame.code for frame in alice.heard() if isinstance(frame, Refused)] == ["no_mailbox"]
 
@@ -840,14 +840,14 @@ class Shares(RuleBasedStateMachine):
     @precondition(lambda self: self.world.disk.queue)
     @rule(works=st.booleans())
     def write(self, works: bool) -> None:  # noqa: FBT001
-        (self.world.disk.commit if works else self.world.disk.fail)(self.world.office)
-        self.world.disk.take(self.world.office)
+        (self.world.disk.commit if works else self.world.disk.fail)(self.world.mail)
+        self.world.disk.take(self.world.mail)
 
     @rule()
     def restart(self) -> None:
         self.world.commit()
         self.bobs.clear()
-        self.world.disk.accounts = {key: self.world.office.accounting.accounts.of(key) for key in self.HOSTS}
+        self.world.disk.accounts = {key: self.world.mail.accounting.accounts.of(key) for key in self.HOSTS}
         kept = dict(self.world.disk.accounts)
         self.world.start()
         self.enter_all()
@@ -855,10 +855,10 @@ class Shares(RuleBasedStateMachine):
 
     @invariant()
     def all_is_charged_once_and_nobody_has_more_than_its_share(self) -> None:
-        office = self.world.office
-        charged = office.accounting.accounts._bytes
-        assert sum(charged.values()) == office.accounting.disk_bytes
-        mailbox = office._mailboxes.get(B)
+        mail = self.world.mail
+        charged = mail.accounting.accounts._bytes
+        assert sum(charged.values()) == mail.accounting.disk_bytes
+        mailbox = mail._mailboxes.get(B)
         if mailbox is None:
             assert not charged
             return
@@ -955,14 +955,14 @@ class Post(RuleBasedStateMachine):
     @precondition(lambda self: self.world.disk.queue)
     @rule()
     def commit(self) -> None:
-        self.world.disk.commit(self.world.office)
-        self.world.disk.take(self.world.office)
+        self.world.disk.commit(self.world.mail)
+        self.world.disk.take(self.world.mail)
 
     @precondition(lambda self: len(self.world.disk.queue) > 2)
     @rule()
     def fail(self) -> None:
-        self.world.disk.fail(self.world.office)
-        self.world.disk.take(self.world.office)
+        self.world.disk.fail(self.world.mail)
+        self.world.disk.take(self.world.mail)
 
     @precondition(lambda self: self.since_crash > 25)
     @rule()
@@ -1008,10 +1008,10 @@ class Post(RuleBasedStateMachine):
     @invariant()
     def nothing_is_counted_that_is_not_there(self) -> None:
         if hasattr(self, "world"):
-            office = self.world.office
-            assert office.messages[0] >= 0
-            assert office.accounting.memory_bytes >= 0
-            assert office.accounting.disk_bytes >= 0
+            mail = self.world.mail
+            assert mail.messages[0] >= 0
+            assert mail.accounting.memory_bytes >= 0
+            assert mail.accounting.disk_bytes >= 0
 
     def teardown(self) -> None:
         """In the end everybody comes, the disk works, and everybody answers: then nothing is left."""
@@ -1036,10 +1036,10 @@ class Post(RuleBasedStateMachine):
         assert self.stored <= self.done
         world.commit()
         assert world.disk.rows == {}
-        assert world.office.messages == (0, 0)
-        assert world.office.accounting.memory_bytes == 0
-        assert world.office.accounting.disk_bytes == 0
-        assert world.office.unwritten == 0
+        assert world.mail.messages == (0, 0)
+        assert world.mail.accounting.memory_bytes == 0
+        assert world.mail.accounting.disk_bytes == 0
+        assert world.mail.unwritten == 0
 
 
 class _SmallWindows(Post):

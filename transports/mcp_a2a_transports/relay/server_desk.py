@@ -53,7 +53,7 @@ from mcp_a2a.protocol.relay_limits import (
     NETWORK,
     RelayLimits,
 )
-from mcp_a2a.protocol.relay_mail import PostOffice
+from mcp_a2a.protocol.relay_mail import RelayMail
 from mcp_a2a.protocol.relay_session import RelaySession
 from mcp_a2a_transports.relay.server_directory import DirectoryDesk
 from mcp_a2a_transports.relay.server_doubles import Doubles
@@ -108,7 +108,7 @@ class RelayDesk(Desk):
         self.limits = limits
         self.admission = admission
         self.roster = Connections(store.keys(), limits.max_keys)
-        self.office = PostOffice(limits, self.roster, store.backlog(), store.last_number() + 1, self._is_familiar)
+        self.office = RelayMail(limits, self.roster, store.backlog(), store.last_number() + 1, self._is_familiar)
         self.presence = PresenceTable()
         self._doubles = Doubles(self.roster)
         self._strangers = StrangerSessions(limits.stranger_connections)

@@ -11,24 +11,24 @@ from mcp_a2a.mailbox_ports import MailboxStore
 from mcp_a2a.protocol.mail_deposits import DUPLICATE
 from mcp_a2a.protocol.mail_message import Message
 from mcp_a2a.protocol.mail_orders import Drop, Keep, Load, Put
-from mcp_a2a.protocol.relay_mail import PostOffice
+from mcp_a2a.protocol.relay_mail import RelayMail
 
 logger = logging.getLogger(__name__)
 
 
 class StorageBridge:
-    """Between a post office and its disk. `kept` is called with a depositor when an answer for it is on disk."""
+    """Between a post mail and its disk. `kept` is called with a depositor when an answer for it is on disk."""
 
-    def __init__(self, store: MailboxStore, office: PostOffice, kept: Callable[[bytes], None]) -> None:
+    def __init__(self, store: MailboxStore, mail: RelayMail, kept: Callable[[bytes], None]) -> None:
         self._store = store
-        self._office = office
+        self._mail = mail
         self._kept = kept
         self._undropped: list[Drop] = []
 
     def settle(self, wall: float) -> None:
         """Carry out what was ordered since the last time. What is read is read now."""
         changes: list[Put | Drop | Keep] = []
-        while orders := self._office.orders():
+        while orders := self._mail.orders():
             for order in orders:
                 if isinstance(order, Load):
                     self._load(order, wall)
@@ -50,7 +50,7 @@ class StorageBridge:
             rows, is_all = self._store.load(order, wall)
         except Exception:
             logger.exception("a mailbox cannot be read")  # the other orders of this round must be carried out
-        self._office.loaded(order, rows, is_all=is_all)
+        self._mail.loaded(order, rows, is_all=is_all)
 
     def _carried_out(self, changes: Sequence[Put | Drop | Keep], outcome: Mapping[int, bool] | Exception) -> None:
         if isinstance(outcome, Exception):
@@ -61,10 +61,10 @@ class StorageBridge:
                 continue
             existed = outcome.get(change.message.number)
             if existed is False:
-                self._office.put_failed(change.message, DUPLICATE)
+                self._mail.put_failed(change.message, DUPLICATE)
             else:
-                self._office.put_done(change.message, existed=bool(existed))
-        self._office.dropped(change.number for change in changes if isinstance(change, Drop))
+                self._mail.put_done(change.message, existed=bool(existed))
+        self._mail.dropped(change.number for change in changes if isinstance(change, Drop))
         for depositor in {change.depositor for change in changes if isinstance(change, Keep)}:
             self._kept(depositor)
 
@@ -73,6 +73,6 @@ class StorageBridge:
             logger.error("the disk does not take mail: %s", error)
         for change in changes:
             if isinstance(change, Put):
-                self._office.put_failed(change.message, "storage_full")
+                self._mail.put_failed(change.message, "storage_full")
             elif isinstance(change, Drop):
                 self._undropped.append(change)  # or it would come back with the next start
