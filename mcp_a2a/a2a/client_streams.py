@@ -60,8 +60,8 @@ async def whole_messages(
                     known.append(_on_the_way(held, begun))
                 continue
             if held is not None and not begun:
-                known.append(_on_the_way(held, _told_task(event)))
-            held, begun = None, begun or _told_task(event)
+                known.append(_on_the_way(held, (_task_of(event) or "")))
+            held, begun = None, begun or (_task_of(event) or "")
             known.append(event)
         if known:
             yield known
@@ -89,11 +89,6 @@ def _with(held: Message, piece: Message) -> Message:
     same = held.message_id == piece.message_id
     parts = continued(held.parts, piece.parts) if same else (*held.parts, *piece.parts)
     return piece.model_copy(update={"parts": parts})
-
-
-def _told_task(event: StreamResponse) -> str:
-    update = event.status_update or event.artifact_update
-    return event.task.id if event.task is not None else update.task_id if update is not None else ""
 
 
 def _on_the_way(message: Message, task_id: str) -> StreamResponse:

@@ -8,7 +8,7 @@ them for as long as it likes. Here a call of a caller that may not make it ends 
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
 from contextvars import ContextVar
 from urllib.parse import unquote
@@ -17,7 +17,7 @@ import anyio
 import grpc
 from typing_extensions import override
 
-from mcp_a2a.a2a.service import Arrival, RequestQuota
+from mcp_a2a.a2a.service import Arrival, RequestQuota, token_of
 from mcp_a2a.errors import McpA2AError
 
 logger = logging.getLogger(__name__)
@@ -109,21 +109,10 @@ class CallerInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[misc]  # gr
 
 def _arrival(call: grpc.aio.ServicerContext, here: tuple[str, int]) -> Arrival:
     metadata = [(key.lower(), value) for key, value in call.invocation_metadata() or ()]
-    return Arrival(_token(metadata), _end(call.peer()), here, frozenset(key for key, _ in metadata))
-
-
-def _token(metadata: Iterable[tuple[str, object]]) -> str | None:
-    """The token of a call, empty for one that cannot be a token; None for none."""
-    given = [(key, str(value)) for key, value in metadata if key in ("authorization", "x-api-key")]
-    if not given:
-        return None
-    if len(given) != 1:
-        return ""
-    key, value = given[0]
-    if key == "x-api-key":
-        return value.strip()
-    scheme, _, token = value.partition(" ")
-    return token.strip() if scheme.lower() == "bearer" else ""
+    token = token_of(
+        *([str(value) for key, value in metadata if key == name] for name in ("authorization", "x-api-key"))
+    )
+    return Arrival(token, _end(call.peer()), here, frozenset(key for key, _ in metadata))
 
 
 def _end(peer: str) -> tuple[str, int]:

@@ -102,8 +102,7 @@ class CoreHandler(RequestHandler):
 
     @override
     async def on_message_send(self, params: pb.SendMessageRequest, context: ServerCallContext) -> pb.Task | pb.Message:
-        service = await self._service(context)
-        with _told():
+        async with self._serving(context) as service:
             answer = await self._dispatch.send(read_message(SendParams, params), service)
         if answer.reply is not None:
             return made(answer.reply, pb.Message())
@@ -113,8 +112,7 @@ class CoreHandler(RequestHandler):
     async def on_message_send_stream(
         self, params: pb.SendMessageRequest, context: ServerCallContext
     ) -> AsyncGenerator[Event]:
-        service = await self._service(context)
-        with _told():
+        async with self._serving(context) as service:
             async for event in self._dispatch.stream(read_message(SendParams, params), service):
                 yield event_of(event)
 
@@ -122,21 +120,18 @@ class CoreHandler(RequestHandler):
     async def on_subscribe_to_task(
         self, params: pb.SubscribeToTaskRequest, context: ServerCallContext
     ) -> AsyncGenerator[Event]:
-        service = await self._service(context)
-        with _told():
+        async with self._serving(context) as service:
             async for event in self._dispatch.subscribe(read_message(TaskParams, params), service):
                 yield event_of(event)
 
     @override
     async def on_get_task(self, params: pb.GetTaskRequest, context: ServerCallContext) -> pb.Task | None:
-        service = await self._service(context)
-        with _told():
+        async with self._serving(context) as service:
             return made(await self._dispatch.get(read_message(TaskParams, params), service), pb.Task())
 
     @override
     async def on_list_tasks(self, params: pb.ListTasksRequest, context: ServerCallContext) -> pb.ListTasksResponse:
-        service = await self._service(context)
-        with _told():
+        async with self._serving(context) as service:
             asked = read_message(ListParams, params)
             page = await self._dispatch.list(asked, service)
         return pb.ListTasksResponse(
@@ -148,16 +143,14 @@ class CoreHandler(RequestHandler):
 
     @override
     async def on_cancel_task(self, params: pb.CancelTaskRequest, context: ServerCallContext) -> pb.Task | None:
-        service = await self._service(context)
-        with _told():
+        async with self._serving(context) as service:
             return made(await self._dispatch.cancel(read_message(TaskParams, params), service), pb.Task())
 
     @override
     async def on_create_task_push_notification_config(
         self, params: pb.TaskPushNotificationConfig, context: ServerCallContext
     ) -> pb.TaskPushNotificationConfig:
-        service = await self._service(context)
-        with _told():
+        async with self._serving(context) as service:
             config = await self._dispatch.set_push(read_message(TaskPushNotificationConfig, params), service)
         return made(config, pb.TaskPushNotificationConfig())
 
@@ -165,8 +158,7 @@ class CoreHandler(RequestHandler):
     async def on_get_task_push_notification_config(
         self, params: pb.GetTaskPushNotificationConfigRequest, context: ServerCallContext
     ) -> pb.TaskPushNotificationConfig:
-        service = await self._service(context)
-        with _told():
+        async with self._serving(context) as service:
             config = await self._dispatch.get_push(read_message(OnePushParams, params), service)
         return made(config, pb.TaskPushNotificationConfig())
 
@@ -174,8 +166,7 @@ class CoreHandler(RequestHandler):
     async def on_list_task_push_notification_configs(
         self, params: pb.ListTaskPushNotificationConfigsRequest, context: ServerCallContext
     ) -> pb.ListTaskPushNotificationConfigsResponse:
-        service = await self._service(context)
-        with _told():
+        async with self._serving(context) as service:
             configs = await self._dispatch.list_push(read_message(PushParams, params), service)
         listed = [made(config, pb.TaskPushNotificationConfig()) for config in configs]
         return pb.ListTaskPushNotificationConfigsResponse(configs=listed)
@@ -184,42 +175,52 @@ class CoreHandler(RequestHandler):
     async def on_delete_task_push_notification_config(
         self, params: pb.DeleteTaskPushNotificationConfigRequest, context: ServerCallContext
     ) -> None:
-        service = await self._service(context)
-        with _told():
+        async with self._serving(context) as service:
             await self._dispatch.delete_push(read_message(OnePushParams, params), service)
 
     @override
     async def on_get_extended_agent_card(
         self, params: pb.GetExtendedAgentCardRequest, context: ServerCallContext
     ) -> pb.AgentCard:
-        service = await self._service(context)
-        with _told():
+        async with self._serving(context) as service:
             return parsed(await extended_card(service), pb.AgentCard())
 
     # --- who calls, and how ----------------------------------------------------------------------
+
+    @asynccontextmanager
+    async def _serving(self, context: ServerCallContext) -> AsyncIterator[Service]:
+        """The service of a call; what goes wrong in it is told in the SDK's errors."""
+        try:
+            yield await self._service(context)
+        except (errors.A2AError, grpc.aio.AbortError):
+            raise
+        except Exception as error:
+            fault = told(error)
+            if fault.kind.value.retry_after is not None:
+                raise _PassingError(fault) from error
+            raise _ERRORS.get(fault.kind, errors.InternalError)(fault.message) from error
 
     async def _service(self, context: ServerCallContext) -> Service:
         """What the call says beside its parameters."""
         caller, call = CALLER.get(), context.state["grpc_context"]
         metadata = {key.lower(): str(value) for key, value in call.invocation_metadata() or ()}
-        with _told():
-            card = await self._card()
-            service = Service(
-                agent="self",
-                card=card,
-                caller=caller,
-                version=metadata.get("a2a-version", ""),
-                extensions=frozenset(context.requested_extensions),
-                idempotency_key=metadata.get("idempotency-key"),
-                push=self._offer.push,
-                show_extended=self._offer.show_card,
-                has_extended_card=self._offer.token,
-                file_url=self._offer.file_url,
-                permitted=partial(self._offer.permits, caller),
-            )
-            if service.version.startswith("0."):  # its messages have another package, and other fields
-                raise Fault(Kind.VERSION, f"A2A {service.version} is not spoken over gRPC; 1.0 is.", supported="1.0")
-            check_service(service)
+        card = await self._card()
+        service = Service(
+            agent="self",
+            card=card,
+            caller=caller,
+            version=metadata.get("a2a-version", ""),
+            extensions=frozenset(context.requested_extensions),
+            idempotency_key=metadata.get("idempotency-key"),
+            push=self._offer.push,
+            show_extended=self._offer.show_card,
+            has_extended_card=self._offer.token,
+            file_url=self._offer.file_url,
+            permitted=partial(self._offer.permits, caller),
+        )
+        if service.version.startswith("0."):  # its messages have another package, and other fields
+            raise Fault(Kind.VERSION, f"A2A {service.version} is not spoken over gRPC; 1.0 is.", supported="1.0")
+        check_service(service)
         if active := ", ".join(sorted(service.active_extensions)):  # as the other bindings say it in a header
             await call.send_initial_metadata((("a2a-extensions", active),))
         return service
@@ -231,21 +232,6 @@ class CoreHandler(RequestHandler):
             detail = await self._node.call(GetAgentRequest(agent="self"))
             self._known = now + KNOWN_SECONDS, detail.card
         return self._known[1]
-
-
-class _told:  # noqa: N801  used as a statement
-    """What goes wrong inside is told in the SDK's errors."""
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
-        if not isinstance(error, Exception) or isinstance(error, errors.A2AError | grpc.aio.AbortError):
-            return
-        fault = told(error)
-        if fault.kind.value.retry_after is not None:
-            raise _PassingError(fault) from error
-        raise _ERRORS.get(fault.kind, errors.InternalError)(fault.message) from error
 
 
 class _PassingError(errors.A2AError):

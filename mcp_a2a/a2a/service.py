@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 
 from mcp_a2a.a2a.faults import Fault, Kind
@@ -47,6 +47,18 @@ class Arrival:
     """This end."""
     headers: frozenset[str]
     """The names of what came with it."""
+
+
+def token_of(bearers: Sequence[str], keys: Sequence[str]) -> str | None:
+    """The token in the headers Authorization and X-API-Key, empty for what cannot be one; None for none."""
+    if not bearers and not keys:
+        return None
+    if len(bearers) + len(keys) != 1:
+        return ""
+    if keys:
+        return keys[0].strip()
+    scheme, _, token = bearers[0].partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else ""
 
 
 VERSIONS = frozenset({"", "0.3", "1.0"})

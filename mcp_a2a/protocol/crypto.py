@@ -48,15 +48,7 @@ SEAL_OVERHEADS = {SUITE_X25519: 32 + 16, SUITE_MLKEM768_X25519: 1088 + 32 + 16}
 FIELD_PRIME = 2**255 - 19
 
 _Y_OF_ORDER_8 = 0x05FC536D880238B13933C6D305ACDFD5F098EFF289F4C345B027B2C28F95E826
-_LOW_ORDER_Y = (
-    0,
-    1,
-    FIELD_PRIME - 1,
-    FIELD_PRIME,
-    FIELD_PRIME + 1,
-    _Y_OF_ORDER_8,
-    FIELD_PRIME - _Y_OF_ORDER_8,
-)
+_LOW_ORDER_Y = (0, 1, FIELD_PRIME - 1, FIELD_PRIME, FIELD_PRIME + 1, _Y_OF_ORDER_8, FIELD_PRIME - _Y_OF_ORDER_8)
 
 LOW_ORDER_KEYS = frozenset((y | sign << 255).to_bytes(32, "little") for y in _LOW_ORDER_Y for sign in (0, 1))
 """All 14 encodings of the 8 points of small order: keys for which signatures need no secret."""

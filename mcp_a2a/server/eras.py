@@ -11,16 +11,16 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from contextvars import Context, copy_context
 from dataclasses import dataclass
-from typing import Self
 
 import anyio
 from mcp.server import MCPServer
 from mcp.shared.message import ServerMessageMetadata, SessionMessage
 from mcp.types import JSONRPCError, JSONRPCMessage, JSONRPCNotification, JSONRPCRequest, JSONRPCResponse, RequestId
+from typing_extensions import override
 
 from mcp_a2a.front.frames import call_age, call_name
 from mcp_a2a.server.lines import FromClient, ToClient
-from mcp_a2a.server.sdk import Incoming, LifespanT, Outgoing, Unclosed, stream_server
+from mcp_a2a.server.sdk import Incoming, LifespanT, Messages, Outgoing, Unclosed, stream_server
 
 # Work-around (mcp), look again 2027-03: not reported
 PROBE = "server/discover"
@@ -195,7 +195,7 @@ class _Pipe:
                 await self._news.wait()
 
 
-class _Requests(Unclosed):
+class _Requests(Messages):
     """One connection's share of the input. The pipe owns the stream, so closing this closes nothing."""
 
     def __init__(self, pipe: _Pipe) -> None:
@@ -203,18 +203,10 @@ class _Requests(Unclosed):
         self.last_context: Context | None = None
         """In which the last item is served: the SDK asks a stream for it."""
 
-    def __aiter__(self) -> Self:
-        return self
-
+    @override
     async def __anext__(self) -> SessionMessage | Exception:
         item, self.last_context = await self._pipe.next_item()
         return item
-
-    async def receive(self) -> SessionMessage | Exception:
-        try:
-            return await anext(self)
-        except StopAsyncIteration:
-            raise anyio.EndOfStream from None
 
 
 class _Answers(Unclosed):

@@ -27,9 +27,9 @@ import hashlib
 import hmac
 import logging
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
-from functools import cache, lru_cache
+from functools import cache
 from urllib.parse import parse_qsl
 
 from starlette.responses import JSONResponse, PlainTextResponse, Response
@@ -38,12 +38,12 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from mcp_a2a.a2a.asgi import CALLER, is_json_rpc
 from mcp_a2a.a2a.card import PATHS as CARD_PATHS
 from mcp_a2a.a2a.faults import Fault, Kind, retry_after
-from mcp_a2a.a2a.service import MAX_OPEN_PER_CALLER, Arrival, RequestQuota
+from mcp_a2a.a2a.service import MAX_OPEN_PER_CALLER, Arrival, RequestQuota, token_of
 from mcp_a2a.errors import McpA2AError
 from mcp_a2a.protocol.web_url import without_zone
 from mcp_a2a.server.address import PORTS_UNSAID, names_of
 from mcp_a2a.server.context import PRINCIPAL
-from mcp_a2a.server.local_user import is_this_user
+from mcp_a2a.server.local_user import is_passed_on, is_this_user
 from mcp_a2a.server.page import wants_page
 
 logger = logging.getLogger(__name__)
@@ -68,24 +68,6 @@ _OAUTH = frozenset(
     {"/authorize", "/token", "/register", "/revoke", "/introspect", "/userinfo", "/par", "/device_authorization"}
 )
 """Where clients look without metadata: the first three by MCP 2025-03-26, Authorization 2.3.3; the others by habit."""
-
-_FORWARDED = frozenset(
-    {"client-ip", "do-connecting-ip", "eagleid", "early-data", "forwarded", "front-end-https", "pc-remote-addr",
-     "rndr-id", "surrogate-capability", "true-client-ip", "via", "x-coming-from", "x-comingfrom", "x-fd-healthprobe",
-     "x-rewrite-url", "x-source-ip"}
-)  # fmt: skip
-_FORWARDED_PREFIXES = (
-    "akamai-", "ali-cdn-", "cdn-", "cf-", "cloudfront-", "fastly-", "fly-", "forwarded-", "http-client-",
-    "http-forwarded", "http-via", "http-x-", "incap-", "l5d-", "ngrok-", "ocp-apim-", "proxy-", "remote-",
-    "ssl-client-", "tailscale-", "teleport-", "wl-proxy-", "x-accel-", "x-akamai-", "x-amz-cf-", "x-amzn-",
-    "x-appengine-", "x-arr-", "x-auth-request-", "x-authentik-", "x-azure-", "x-bluecoat-", "x-cdn", "x-client-",
-    "x-cloud-trace-", "x-cluster-", "x-consumer-", "x-edge-", "x-envoy-", "x-fastly-", "x-forward", "x-goog-auth",
-    "x-goog-iap-", "x-haproxy-", "x-host", "x-inlets-", "x-istio-", "x-kong-", "x-ms-", "x-nf-", "x-nginx-",
-    "x-original-", "x-originating-", "x-pagekite-", "x-pomerium-", "x-proxy", "x-railway-", "x-real-", "x-remote-",
-    "x-replit-", "x-request-start", "x-scheme", "x-ssl-", "x-sucuri-", "x-true-client-", "x-tunnel-", "x-url-scheme",
-    "x-varnish", "x-vercel-", "x-webauth-", "z-forwarded",
-)  # fmt: skip
-"""What proxies, tunnels and content networks add to a request."""
 
 _OWN_SITE = frozenset({"none", "same-origin"})
 """Sec-Fetch-Site of a request that no other site caused (W3C Fetch Metadata 2.3)."""
@@ -261,17 +243,6 @@ def admitted(rules: Rules, arrival: Arrival) -> str | None:
     return "" if counts and is_this_user(arrival.peer, arrival.here) else None
 
 
-def is_passed_on(headers: Iterable[str]) -> bool:
-    """True if headers of these names are of a request that a proxy or a tunnel passed on."""
-    return any(map(_is_proxys, headers))
-
-
-@lru_cache(maxsize=1024)
-def _is_proxys(header: str) -> bool:
-    name = header.lower().replace("_", "-")
-    return name in _FORWARDED or name.startswith(_FORWARDED_PREFIXES)
-
-
 def _is_passed_on(scope: Scope) -> bool:
     # HTTP/1.0 is the default of some proxies towards their upstream; no MCP client speaks it.
     old = scope.get("http_version", "1.1") not in ("1.1", "2")
@@ -295,15 +266,7 @@ def caller_of(scope: Scope, rules: Rules) -> str:
 
 def _given(scope: Scope) -> str | None:
     """The token that a request carries, empty for one that cannot be a token; None for none."""
-    bearers, keys = _all(scope, b"authorization"), _all(scope, b"x-api-key")
-    if not bearers and not keys:
-        return None
-    if len(bearers) + len(keys) != 1:
-        return ""
-    if keys:
-        return keys[0].strip()
-    scheme, _, given = bearers[0].partition(" ")
-    return given.strip() if scheme.lower() == "bearer" else ""
+    return token_of(_all(scope, b"authorization"), _all(scope, b"x-api-key"))
 
 
 def _is_owners(given: str, rules: Rules) -> bool:

@@ -17,7 +17,8 @@ import os
 import socket
 import struct
 import sys
-from functools import cache
+from collections.abc import Iterable
+from functools import cache, lru_cache
 from pathlib import Path
 
 End = tuple[str, int]
@@ -115,3 +116,34 @@ def _plain(end: End) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
     address = ipaddress.ip_address(end[0].partition("%")[0])
     mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
     return mapped or address
+
+
+# A proxy or a tunnel on this machine connects as its own user, and not as the one who sent the request.
+_FORWARDED = frozenset(
+    {"client-ip", "do-connecting-ip", "eagleid", "early-data", "forwarded", "front-end-https", "pc-remote-addr",
+     "rndr-id", "surrogate-capability", "true-client-ip", "via", "x-coming-from", "x-comingfrom", "x-fd-healthprobe",
+     "x-rewrite-url", "x-source-ip"}
+)  # fmt: skip
+_FORWARDED_PREFIXES = (
+    "akamai-", "ali-cdn-", "cdn-", "cf-", "cloudfront-", "fastly-", "fly-", "forwarded-", "http-client-",
+    "http-forwarded", "http-via", "http-x-", "incap-", "l5d-", "ngrok-", "ocp-apim-", "proxy-", "remote-",
+    "ssl-client-", "tailscale-", "teleport-", "wl-proxy-", "x-accel-", "x-akamai-", "x-amz-cf-", "x-amzn-",
+    "x-appengine-", "x-arr-", "x-auth-request-", "x-authentik-", "x-azure-", "x-bluecoat-", "x-cdn", "x-client-",
+    "x-cloud-trace-", "x-cluster-", "x-consumer-", "x-edge-", "x-envoy-", "x-fastly-", "x-forward", "x-goog-auth",
+    "x-goog-iap-", "x-haproxy-", "x-host", "x-inlets-", "x-istio-", "x-kong-", "x-ms-", "x-nf-", "x-nginx-",
+    "x-original-", "x-originating-", "x-pagekite-", "x-pomerium-", "x-proxy", "x-railway-", "x-real-", "x-remote-",
+    "x-replit-", "x-request-start", "x-scheme", "x-ssl-", "x-sucuri-", "x-true-client-", "x-tunnel-", "x-url-scheme",
+    "x-varnish", "x-vercel-", "x-webauth-", "z-forwarded",
+)  # fmt: skip
+"""What proxies, tunnels and content networks add to a request."""
+
+
+def is_passed_on(headers: Iterable[str]) -> bool:
+    """True if headers of these names are of a request that a proxy or a tunnel passed on."""
+    return any(map(_is_proxys, headers))
+
+
+@lru_cache(maxsize=1024)
+def _is_proxys(header: str) -> bool:
+    name = header.lower().replace("_", "-")
+    return name in _FORWARDED or name.startswith(_FORWARDED_PREFIXES)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 import anyio
 from anyio.abc import SocketStream
@@ -17,6 +17,7 @@ from anyio.streams.buffered import BufferedByteReceiveStream
 from mcp.shared.message import SessionMessage
 from mcp.types import CONNECTION_CLOSED, JSONRPCError
 from pydantic import JsonValue, TypeAdapter, ValidationError
+from typing_extensions import override
 
 from mcp_a2a.front.frames import Decoder, Frame, Greeting, Kind
 from mcp_a2a.front.journal import MAX_KEPT
@@ -24,7 +25,7 @@ from mcp_a2a.node.ipc.caller import Caller, LentNode
 from mcp_a2a.server.eras import Client, serve_streams
 from mcp_a2a.server.lines import FromClient, ToClient, Unreadable
 from mcp_a2a.server.pipes import Refusals, from_client, text_of
-from mcp_a2a.server.sdk import Unclosed
+from mcp_a2a.server.sdk import Messages, Unclosed
 from mcp_a2a.server.session_log import SessionLog, session_log
 from mcp_a2a.server.surface import build_server
 
@@ -189,16 +190,14 @@ class _Answers(Unclosed):
         await self._wire.say(Frame(Kind.MESSAGE, number, payload=text_of(item).encode()))
 
 
-class _Requests(Unclosed):
+class _Requests(Messages):
     """MCP messages from the client. A line that is none is answered, under its number."""
 
     def __init__(self, wire: _Wire, answers: _Answers) -> None:
         self._wire, self._answers = wire, answers
         self._refusals = Refusals()
 
-    def __aiter__(self) -> Self:
-        return self
-
+    @override
     async def __anext__(self) -> SessionMessage | Exception:
         while True:
             frame = await self._next_frame()
@@ -226,9 +225,3 @@ class _Requests(Unclosed):
             await self._answers.send(ToClient(answers[-1].message, number=number))
         else:
             await self._wire.settled(number)
-
-    async def receive(self) -> SessionMessage | Exception:
-        try:
-            return await anext(self)
-        except StopAsyncIteration:
-            raise anyio.EndOfStream from None

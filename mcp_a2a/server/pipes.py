@@ -18,13 +18,14 @@ from typing import TYPE_CHECKING, Self, TypeAlias, cast
 import anyio
 from mcp.server.stdio import stdio_server
 from mcp.shared.message import SessionMessage
+from typing_extensions import override
 
 from mcp_a2a.front.journal import Journal
 from mcp_a2a.front.splitting import EDGE_BYTES, MAX_LINE_BYTES, Overlong, Splitter, Whole
 from mcp_a2a.front.streams import claimed
 from mcp_a2a.protocol.strict_json import check_members
 from mcp_a2a.server.lines import FromClient, ToClient, Unreadable, dropped, read_line
-from mcp_a2a.server.sdk import Incoming, Outgoing, Unclosed
+from mcp_a2a.server.sdk import Incoming, Messages, Outgoing, Unclosed
 
 if TYPE_CHECKING:
     from mcp_a2a.front.loop import Handover
@@ -103,7 +104,7 @@ class Answers(Unclosed):
             await self._writer.write(text_of(item) + "\n")
 
 
-class Requests(Unclosed):
+class Requests(Messages):
     """MCP messages from the client: first those that the front has kept, under the numbers that they have there."""
 
     def __init__(self, reader: LineReader, answers: Answers, journal: Journal) -> None:
@@ -111,9 +112,7 @@ class Requests(Unclosed):
         self._kept, self._numbers = deque(journal), journal.fresh_numbers()
         self._refusals = Refusals()
 
-    def __aiter__(self) -> Self:
-        return self
-
+    @override
     async def __anext__(self) -> SessionMessage | Exception:
         while not isinstance(read := await self._read(), FromClient):
             for answer in self._refusals.noted(read):
@@ -128,17 +127,6 @@ class Requests(Unclosed):
         if content is None:
             raise StopAsyncIteration
         return from_client(content, next(self._numbers))
-
-    async def receive(self) -> SessionMessage | Exception:
-        """The next message.
-
-        Raises:
-            EndOfStream: the client closed its end.
-        """
-        try:
-            return await anext(self)
-        except StopAsyncIteration:
-            raise anyio.EndOfStream from None
 
 
 class Refusals:

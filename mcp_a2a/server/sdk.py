@@ -11,6 +11,7 @@ from dataclasses import replace
 from types import TracebackType
 from typing import Self, TypeAlias, TypeVar
 
+import anyio
 from mcp.server import MCPServer
 from mcp.server.context import CallNext, HandlerResult, ServerRequestContext
 from mcp.server.runner import serve_dual_era_loop
@@ -44,6 +45,27 @@ class Unclosed:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         pass
+
+
+class Messages(Unclosed):
+    """Messages of a client for the SDK, which reads them in either way; `__anext__` ends with StopAsyncIteration."""
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> SessionMessage | Exception:
+        raise NotImplementedError
+
+    async def receive(self) -> SessionMessage | Exception:
+        """The next message.
+
+        Raises:
+            EndOfStream: the client closed its end.
+        """
+        try:
+            return await anext(self)
+        except StopAsyncIteration:
+            raise anyio.EndOfStream from None
 
 
 @asynccontextmanager

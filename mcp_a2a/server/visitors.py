@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pydantic import JsonValue
 from starlette.types import Scope
 
+from mcp_a2a.a2a.wire import header
 from mcp_a2a.api.news import EventKind, EventView
 from mcp_a2a.protocol.text import preview
 
@@ -126,8 +127,5 @@ def name_in(message: Mapping[str, JsonValue]) -> str | None:
 
 def _agent_of(scope: Scope) -> str:
     """The product that a request names first."""
-    for name, value in scope["headers"]:
-        if name == b"user-agent":
-            said = preview(value.decode("latin-1").partition(" ")[0], NAME_CHARS)
-            return said or "a client"
-    return "a client"
+    said = (header(scope["headers"], b"user-agent") or "").partition(" ")[0]
+    return preview(said, NAME_CHARS) or "a client"

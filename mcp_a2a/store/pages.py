@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import sqlite3
 import struct
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 Value = None | int | float | str | bytes
@@ -272,8 +272,3 @@ def _table(connection: sqlite3.Connection, name: str, keyed: bool) -> Table:  # 
     ordered = [*keys, *(row for row in rows if not row[5])] if keyed else rows
     columns = tuple(Column(str(row[1]), str(row[2]), not row[3] and not (keyed and row[5]), row[4]) for row in ordered)
     return Table(name, columns, tuple(str(row[1]) for row in keys), not keyed)
-
-
-def by_name(tables: Iterable[Table]) -> Mapping[str, Table]:
-    """The tables under their names."""
-    return {table.name: table for table in tables}

@@ -47,15 +47,11 @@ class ConnectionLimits:
         place = f"{host}/{id(handler)}" if self._is_proxy(host) else host
         return self._pending.arrived(handler, place, now)
 
-    def proven(self, handler: web.RequestHandler) -> None:
-        """It has proven a key, or wanted a page and got it."""
-        self._pending.left(handler)
-        self._unproven.pop(handler, None)
+    def settled(self, handler: web.RequestHandler) -> None:
+        """It is no longer waited for, and no failure of its host, which may be the address of an office.
 
-    def excuse(self, handler: web.RequestHandler) -> None:
-        """It is turned away for want of room, or is of another version, or seeks another relay.
-
-        That is no failure of its host, which may be the address of an office.
+        It has proven a key, or wanted a page and got it; or it is turned away for want of room, is of another version,
+        or seeks another relay.
         """
         self._pending.left(handler)
         self._unproven.pop(handler, None)

@@ -148,7 +148,7 @@ class RelayListener(web.Server):
             return
         leaves = self._limits.arrived(handler, address, now)
         if leaves is not None:
-            self._limits.excuse(leaves)
+            self._limits.settled(leaves)
             self._turn_out(leaves, ByeCode.BUSY)
 
     @override
@@ -178,7 +178,7 @@ class RelayListener(web.Server):
         if request.path != PATH:
             page = self._pages.answer(request, peer, host)
             if page is not None:
-                self._limits.proven(request.protocol)
+                self._limits.settled(request.protocol)
             return page or refusal()
         websocket = web.WebSocketResponse(
             timeout=CLOSE_SECONDS, autoclose=False, autoping=False, compress=False, max_msg_size=MAX_MESSAGE
@@ -203,14 +203,14 @@ class RelayListener(web.Server):
         self._wheel.add(wire)
         try:
             if len(self.desk.sessions) >= self._options.limits.max_connections or self._limits.is_full(host, now):
-                self._limits.excuse(handler)
+                self._limits.settled(handler)
                 session.close(ByeCode.BUSY, now)
             await self._read(handler, websocket, session)
         finally:
             self._wheel.remove(wire)
             self._limits.unlinked(handler)
             if session.peer is None and self._limits.is_counted(handler):
-                self._limits.proven(handler)  # it was counted here, by the host that it really has
+                self._limits.settled(handler)  # it was counted here, by the host that it really has
                 self._limits.failed(host, time.monotonic())
             if not connection.is_closing():
                 connection.close()
@@ -231,12 +231,11 @@ class RelayListener(web.Server):
                 session.receive_frame_untrusted(message.data, time.monotonic())
                 del message  # an idle connection must not keep what it said last
                 self._wheel.touch()
-                if session.is_excused:
-                    self._limits.excuse(handler)
-                if was_opening and session.peer is not None:
-                    self._limits.proven(handler)
-                    if session.account[:1] in ADMITTED:
-                        self._limits.unlinked(handler)  # an office may be behind one address
+                proven = was_opening and session.peer is not None
+                if session.is_excused or proven:
+                    self._limits.settled(handler)
+                if proven and session.account[:1] in ADMITTED:
+                    self._limits.unlinked(handler)  # an office may be behind one address
         except RemoteProtocolError as error:
             logger.info("closing a connection: %s", error)
         except Exception:
