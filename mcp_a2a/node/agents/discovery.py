@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Container, Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
 
 import anyio
@@ -11,13 +11,12 @@ import anyio
 from mcp_a2a.api.agents import AgentView, DiscoverRequest, DiscoverView
 from mcp_a2a.node.agents.agent_views import AgentViews
 from mcp_a2a.node.agents.patience import Patience
-from mcp_a2a.node.peers.agents import RemoteAgent, has_skill
+from mcp_a2a.node.peers.agents import RemoteAgent, has_skill, speed
 from mcp_a2a.node.peers.directory import Directory
 from mcp_a2a.node.peers.lookups import Lookups
 from mcp_a2a.node.peers.peer import Peer
 from mcp_a2a.node.peers.trust import TrustBook
 from mcp_a2a.node.peers.ways import Ways
-from mcp_a2a.node.peers.web_peer import WebPeer
 from mcp_a2a.node.runtime.handlers import answers
 from mcp_a2a.plurals import many
 from mcp_a2a.protocol.naming import skeleton
@@ -45,11 +44,10 @@ class Discovery:
         await self.patience.look_up()
         with anyio.move_on_after(request.settle_seconds):
             await self.patience.until(lambda: bool(request.query or request.skill) and self._is_there(request))
-            while self.patience.is_dialling and not (self._matching(request) or self._matching_web(request)):
+            while self.patience.is_dialling and not self._matching(request):
                 await self.directory.changes.event().wait()
         await self.patience.clocks_are_heard()
-        sealed = self._matching(request)
-        found: list[RemoteAgent] = [*sealed, *self._matching_web(request, {peer.row.did for peer in sealed})]
+        found = self._matching(request)
         shown = [self.views.view(peer) for peer in found[: request.limit]]
         if found:
             off = " ".join(self.views.clock_trouble())
@@ -70,38 +68,28 @@ class Discovery:
 
     def _is_there(self, request: DiscoverRequest) -> bool:
         """True if a matching agent is present. A remembered agent that is away may still come online."""
-        return any(peer.online for peer in self._matching(request)) or bool(self._matching_web(request))
+        return any(agent.online or agent.counterpart == "http" for agent in self._matching(request))
 
-    def _matching_web(self, request: DiscoverRequest, listed_keys: Container[str] = ()) -> list[WebPeer]:
-        """Agents at URLs that match, without the further ways to an agent with a key."""
-        listed = [
-            peer
-            for peer in self.ways.alone()
-            if peer.signer not in listed_keys
-            and _offers(peer, request.skill)
-            and _score(self._words(peer), request.query)
-        ]
-        listed.sort(key=lambda peer: (bool(peer.trouble), -_score(self._words(peer), request.query), peer.name))
-        return listed
-
-    def _matching(self, request: DiscoverRequest) -> list[Peer]:
+    def _matching(self, request: DiscoverRequest) -> list[RemoteAgent]:
+        """Agents that match: those with a key, and then those at URLs that are no further way to one of them."""
         expected = self.database.read(peers_with_open_tasks)
-        listed = [
-            peer
-            for peer in self.directory
-            if peer.row.trust != "blocked"
-            and (
-                (peer.online and peer.advert)
-                or self.trust.of(peer) in ("trusted", "member")
-                or peer.row.did in expected
-            )
-            and _offers(peer, request.skill)
-            and _score(self._words(peer), request.query)
-        ]
-        listed.sort(
-            key=lambda peer: (not peer.online, -_score(self._words(peer), request.query), _rtt(peer), peer.name)
-        )
-        return listed
+        sealed = self._best_first(request, (peer for peer in self.directory if self._is_listed(peer, expected)))
+        keys = {agent.key for agent in sealed}
+        return [*sealed, *self._best_first(request, (web for web in self.ways.alone() if web.signer not in keys))]
+
+    def _is_listed(self, peer: Peer, expected: Container[str]) -> bool:
+        if peer.row.trust == "blocked":
+            return False
+        is_known = self.trust.of(peer) in ("trusted", "member") or peer.key in expected
+        return is_known or (peer.online and peer.advert is not None)
+
+    def _best_first(self, request: DiscoverRequest, agents: Iterable[RemoteAgent]) -> list[RemoteAgent]:
+        """Those of the agents that match: the ones that are online, that match best, and that are fast come first."""
+        skill = (request.skill or "").strip()
+        offering = [agent for agent in agents if not skill or has_skill(agent, skill)]
+        scores = {agent.key: _score(self._words(agent), request.query) for agent in offering}
+        found = [agent for agent in offering if scores[agent.key]]
+        return sorted(found, key=lambda agent: (not agent.online, -scores[agent.key], speed(agent), agent.name))
 
     def _words(self, agent: RemoteAgent) -> str:
         """What a query is looked for in; the alias too."""
@@ -134,14 +122,6 @@ class Discovery:
         if any(isinstance(address, DirectAddr) for address in self.lookups.own_addresses):
             return ""
         return " This machine is on no network at the moment: only agents on it are found."
-
-
-def _rtt(agent: RemoteAgent) -> float:
-    return agent.rtt_seconds if agent.rtt_seconds is not None else 10.0
-
-
-def _offers(agent: RemoteAgent, skill: str | None) -> bool:
-    return not (skill or "").strip() or has_skill(agent, skill or "")
 
 
 def _score(text: str, query: str | None) -> int:

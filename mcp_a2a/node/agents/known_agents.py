@@ -10,6 +10,7 @@ import anyio
 from mcp_a2a.api.agents import AgentView, ConsentRequest, ConsentView, ContactView, PeersView
 from mcp_a2a.errors.protocol import RemoteProtocolError
 from mcp_a2a.node.agents.agent_views import AgentViews
+from mcp_a2a.node.peers.agents import RemoteAgent
 from mcp_a2a.node.peers.consent import ConsentBook, shown_key
 from mcp_a2a.node.peers.dialer import Dialer
 from mcp_a2a.node.peers.directory import Directory
@@ -41,11 +42,10 @@ class KnownAgents:
 
     def peers(self) -> PeersView:
         """The agents known by key, the agents at URLs, and the contact requests."""
-        peers = sorted(self.directory, key=lambda peer: (not peer.online, peer.name, peer.row.did))
-        known = {peer.row.did for peer in peers}
+        known = {peer.key for peer in self.directory}
         alone = [web for web in self.ways.alone() if web.signer not in known]
-        web = sorted(alone, key=lambda peer: (bool(peer.trouble), peer.name, peer.url))
-        views = (*(self.views.view(peer) for peer in peers), *(self.views.view(peer) for peer in web))
+        agents: list[RemoteAgent] = [*sorted(self.directory, key=_place), *sorted(alone, key=_place)]
+        views = tuple(map(self.views.view, agents))
         return PeersView(peers=views, contacts=self._contacts(), aliases=dict(self.directory.aliases.all()))
 
     def _contacts(self) -> tuple[ContactView, ...]:
@@ -117,3 +117,7 @@ def _preview(row: HeldRow) -> str:
     except RemoteProtocolError:
         return ""
     return preview(body.message.text, 64) if isinstance(body, TaskBody) else ""
+
+
+def _place(agent: RemoteAgent) -> tuple[bool, str, str]:
+    return not agent.online, agent.name, agent.key

@@ -14,7 +14,7 @@ from mcp_a2a.api.tasks import SendTaskBySkillRequest
 from mcp_a2a.errors.agents import ConsentDeclinedError, SkillNotFoundError
 from mcp_a2a.node.agents.patience import Patience
 from mcp_a2a.node.agents.search import Search
-from mcp_a2a.node.peers.agents import RemoteAgent, has_skill
+from mcp_a2a.node.peers.agents import RemoteAgent, has_skill, speed
 from mcp_a2a.node.peers.consent import ConsentBook, Standing, shown_key
 from mcp_a2a.node.peers.directory import Directory
 from mcp_a2a.node.peers.peer import Peer
@@ -91,7 +91,7 @@ class Selector:
         if web and not present:
             return [Candidate(peer, f"it offers this skill at {shown_url(peer.url)}") for peer in web]
         candidates = present or found
-        candidates.sort(key=lambda peer: (_RANK.get(self.trust.of(peer), 2), _rtt(peer), peer.name))
+        candidates.sort(key=lambda peer: (_RANK.get(self.trust.of(peer), 2), speed(peer), peer.name))
         return [Candidate(peer, self._why(peer, len(candidates))) for peer in candidates]
 
     def _with_skill(self, skill: str, accepted: Callable[[Peer], bool]) -> list[Peer]:
@@ -107,7 +107,3 @@ class Selector:
             return f"{which}; {trust}; not reachable now, so the task waits for it"
         speed = f", answers in {peer.rtt_seconds * 1000:.1f} ms" if peer.rtt_seconds is not None else ""
         return f"{which}; {trust}{speed}"
-
-
-def _rtt(agent: RemoteAgent) -> float:
-    return agent.rtt_seconds if agent.rtt_seconds is not None else 10.0

@@ -79,7 +79,7 @@ class Inquiry:
 
         What the caller knew of the task is old then.
         """
-        if not record.sent or record.done or record.counterpart != "sealed":
+        if not record.sent or record.done:
             return
         peer = self._directory.get(PeerId.parse_untrusted(record.peer))
         self._outbox.seek(peer.peer_id)
