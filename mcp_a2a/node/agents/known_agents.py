@@ -96,14 +96,14 @@ class KnownAgents:
             CardError, WebError, AddressNotAllowedError: it is a URL that was to be read and cannot be.
         """
         consent = self.consents
-        agent = consent.meant(request.agent)
-        if isinstance(agent, str) and request.meet:
-            agent = await self.web.find(agent)
-        key = agent if isinstance(agent, str) else agent.key
+        key, agent = consent.meant(request.agent)
+        if agent is None and request.meet:
+            agent = await self.web.find(key)
+            key = agent.key
         if request.answer is not None:
-            await consent.answer(agent, request.answer, files=request.files)
+            await consent.answer(key, agent, request.answer, files=request.files)
         shown = shown_key(key)
-        if isinstance(agent, str):
+        if agent is None:
             view = AgentView(name=shown, did=key, words="")
             return ConsentView(agent=view, key=shown, text=consent.url_allowed(key), files=False)
         view = self.views.view(agent)

@@ -133,11 +133,10 @@ class ConsentBook:
     # --- what a person answered -------------------------------------------------------------------
 
     async def answer(
-        self, agent: RemoteAgent | str, answer: Literal["allowed", "declined", "forgotten"], *, files: bool
+        self, key: str, agent: RemoteAgent | None, answer: Literal["allowed", "declined", "forgotten"], *, files: bool
     ) -> None:
         """Keep what a person answered. About an agent that may have text anyway, the answer is about files."""
-        key = agent if isinstance(agent, str) else agent.key
-        known = not isinstance(agent, str) and self.is_known(agent)
+        known = agent is not None and self.is_known(agent)
         has_text = known or self._answer(key, "text") == "allowed"
         subjects: list[Subject] = []
         if not known and not (answer == "declined" and has_text):
@@ -155,8 +154,8 @@ class ConsentBook:
 
         await self.context.database.write(keep)
 
-    def meant(self, asked: str) -> RemoteAgent | str:
-        """The agent of a did, its beginning, a URL, its handle or an alias; the bare URL where it was never met.
+    def meant(self, asked: str) -> tuple[str, RemoteAgent | None]:
+        """The key of the agent with a did, its beginning, a URL, its handle or an alias; and the agent, if it was met.
 
         Raises:
             PeerNotFoundError: no agent has it, or several.
@@ -167,13 +166,13 @@ class ConsentBook:
             known = self.web.known(wanted)
             if known is None and is_shortened(wanted) and wanted not in self._asked:
                 raise PeerNotFoundError(asked)
-            return known or self._asked.get(wanted) or agent_url(wanted)
+            return (known.key, known) if known else (self._asked.get(wanted) or agent_url(wanted), None)
         try:
-            return self.directory.get(PeerId.parse_untrusted(wanted))
+            return wanted, self.directory.get(PeerId.parse_untrusted(wanted))
         except RemoteProtocolError:
             pass
         beginning = key_beginning(wanted)
         meant = [peer for peer in self.directory if beginning and peer.row.did.startswith(beginning)]
         if len(meant) != 1:
             raise PeerNotFoundError(asked)
-        return meant[0]
+        return meant[0].key, meant[0]
