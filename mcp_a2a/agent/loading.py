@@ -7,11 +7,11 @@ import os
 import shlex
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
-from typing import ParamSpec, TypeVar, overload
+from typing import TYPE_CHECKING
 
 from mcp_a2a.agent.definition import Agent
 from mcp_a2a.agent.service import slug
@@ -19,9 +19,6 @@ from mcp_a2a.errors.machine import ConfigurationError
 from mcp_a2a.protocol.naming import shown_name
 
 # What a file that is being loaded said: functions decorated without an agent, and which agent it runs.
-
-P = ParamSpec("P")
-R = TypeVar("R")
 
 
 class AgentRuns(BaseException):
@@ -76,38 +73,13 @@ class Registry:
 registry = Registry()
 
 
-@overload
-def skill(function: Callable[P, R], /) -> Callable[P, R]: ...
+if TYPE_CHECKING:
+    skill = registry.loose.skill
+else:
 
-
-@overload
-def skill(
-    *,
-    id: str | None = None,
-    name: str | None = None,
-    description: str | None = None,
-    tags: Sequence[str] = (),
-    examples: Sequence[str] = (),
-    input_modes: Sequence[str] = (),
-) -> Callable[[Callable[P, R]], Callable[P, R]]: ...
-
-
-def skill(  # noqa: PLR0913  each is a field of the card
-    function: Callable[P, R] | None = None,
-    /,
-    *,
-    id: str | None = None,  # noqa: A002  the field's name in A2A
-    name: str | None = None,
-    description: str | None = None,
-    tags: Sequence[str] = (),
-    examples: Sequence[str] = (),
-    input_modes: Sequence[str] = (),
-) -> Callable[P, R] | Callable[[Callable[P, R]], Callable[P, R]]:
-    """Make a function a skill of the agent that `mcp-a2a agent run FILE.py` runs; see `Agent.skill`."""
-    decorate = registry.loose.skill(
-        id=id, name=name, description=description, tags=tags, examples=examples, input_modes=input_modes
-    )
-    return decorate if function is None else decorate(function)
+    def skill(*function: object, **notes: object) -> object:
+        """Make a function a skill of the agent that `mcp-a2a agent run FILE.py` runs; see `Agent.skill`."""
+        return registry.loose.skill(*function, **notes)
 
 
 def load_agent(target: str) -> Agent:
