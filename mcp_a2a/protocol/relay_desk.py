@@ -24,10 +24,6 @@ class Desk(Protocol):
         """A session that was admitted has ended."""
         ...
 
-    def has_output(self, session: RelaySession) -> None:
-        """There is something to send."""
-        ...
-
     def deposit(self, session: RelaySession, envelope: bytes, now: float) -> None:
         """An envelope came in: it is read there, so that garbage is refused in one place."""
         ...

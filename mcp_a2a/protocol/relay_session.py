@@ -52,7 +52,7 @@ _OPEN = Phase.OPEN  # asked for with every frame, and an enumeration is slow to 
 
 
 class RelaySession(Session):
-    """One connection. Take `frames_to_send` when the desk hears of output; call `handle_timeout` every second or so."""
+    """One connection. Take `frames_to_send` when `wake` is called; call `handle_timeout` every second or so."""
 
     __slots__ = (
         "_desk",
@@ -69,7 +69,9 @@ class RelaySession(Session):
         "read_at",
     )
 
-    def __init__(self, desk: Desk, handshake: Handshake, now: float) -> None:
+    def __init__(
+        self, desk: Desk, handshake: Handshake, now: float, wake: Callable[[RelaySession], None] | None = None
+    ) -> None:
         self._desk = desk
         self._excess, self._excess_at = 0, now
         self.nonce = handshake.challenge.nonce
@@ -90,7 +92,7 @@ class RelaySession(Session):
         """Before that time nothing more is read from it."""
         self.is_congested = False
         """True if what was sent is not being read; kept by the driver."""
-        super().__init__(handshake, now, cast("Callable[[Session], None]", desk.has_output))
+        super().__init__(handshake, now, cast("Callable[[Session], None] | None", wake))
 
     def spend_excess(self, now: float) -> None:
         """Count a deposit that was refused for its rate; a session with too many of them is read more slowly."""

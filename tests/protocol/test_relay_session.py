@@ -62,10 +62,6 @@ class Notebook(Desk):
         self.noted.append(("left",))
 
     @override
-    def has_output(self, session: ClearRelaySession) -> None:
-        pass
-
-    @override
     def deposit(self, session: RelaySession, envelope: bytes, now: float) -> None:
         self.noted.append(("deposit", envelope))
 

@@ -30,7 +30,7 @@ from mcp_a2a.protocol.network import Network
 from mcp_a2a.protocol.rates import Bucket
 from mcp_a2a.protocol.relay_limits import NEW_KEYS
 from mcp_a2a.relay_admin import ask_relay
-from mcp_a2a_transports.relay import server_desk
+from mcp_a2a_transports.relay import key_register
 from tests.relay.conftest import Open
 from tests.relay.guest import Door, Guest, Person, entry, envelope, person
 
@@ -113,7 +113,7 @@ async def test_a_newcomer_from_a_crowded_host_may_still_fetch_an_invitation_to_a
 async def test_keys_that_left_nothing_are_forgotten_after_an_hour_and_others_are_not(
     open_relay: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(server_desk, "FORGET_NEWCOMER_SECONDS", -60)
+    monkeypatch.setattr(key_register, "FORGET_NEWCOMER_SECONDS", -60)
     async with open_relay(behind_proxy=True) as (relay, door):
         desk = relay.listener.desk
         relay.listener.admit(SHOP.id)

@@ -92,8 +92,8 @@ class RelayListener(web.Server):
                 admission.revoke(entry.member)
         relay = credentials.identity.peer_id
         key = RelayKey(relay, partial(_account_of_host, credentials.identity))
-        self._wheel = Wheel(partial(RelayDesk, key, store, admission, options.limits, clock))
-        self.desk = self._wheel.desk
+        self.desk = RelayDesk(key, store, admission, options.limits, clock)
+        self._wheel = Wheel(self.desk)
         self._limits = ConnectionLimits(options.limits, behind_proxy=options.behind_proxy)
         self._pages = Pages(self.facts, options.may_look, options.host)
         self._wheel.ticked, self._wheel.swept = self._turn_out_the_overdue, self._limits.forget
@@ -196,7 +196,7 @@ class RelayListener(web.Server):
         now = time.monotonic()
         secret = self._credentials.randomness(NONCE_SIZE)
         handshake = Handshake(Side.LISTENER, self._credentials.identity, self._credentials.bundle(), secret, ROLE)
-        session = RelaySession(self.desk, handshake, now)
+        session = RelaySession(self.desk, handshake, now, self._wheel.has_output)
         session.host = host
         wire = ServerWire(session, connection, host)
         self._limits.linked(handler, host)

@@ -44,9 +44,9 @@ class _Loop(Protocol):
 class Wheel:
     """Drives a desk and the wires of its sessions. `ticked` is called every second, `swept` every 20."""
 
-    def __init__(self, make_desk: Callable[[Callable[[RelaySession], None]], RelayDesk]) -> None:
+    def __init__(self, desk: RelayDesk) -> None:
         self._loop = cast("_Loop", anyio.lowlevel.current_token().native_token)
-        self.desk = make_desk(self._has_output)
+        self.desk = desk
         self.wires: dict[RelaySession, ServerWire] = {}
         self.ticked: Callable[[float], None] = lambda now: None
         self.swept: Callable[[float], None] = lambda now: None
@@ -66,7 +66,7 @@ class Wheel:
         """A session began."""
         self.wires[wire.session] = wire
         if wire.session.has_frames:
-            self._has_output(wire.session)  # its first words came before its wire
+            self.has_output(wire.session)  # its first words came before its wire
 
     def remove(self, wire: ServerWire) -> None:
         """Forget a connection that has ended."""
@@ -109,7 +109,8 @@ class Wheel:
 
     # --- once per round ---------------------------------------------------------------------------
 
-    def _has_output(self, session: RelaySession) -> None:
+    def has_output(self, session: RelaySession) -> None:
+        """A session has something to send."""
         self._dirty.append(session)
         self.touch()
 
