@@ -170,8 +170,6 @@ class Database:
             meanwhile: called at once, while the disk works. It may only save time: the operation may yet fail.
             then: called on the event loop with the value as soon as it is on the disk, before the caller goes on.
         """
-        if self._closing:
-            raise HomeUnusableError(str(self.path.parent), "the node is stopping")
         landing: Landing[T] = Landing()
 
         def done(outcome: T | Exception) -> None:
@@ -181,16 +179,28 @@ class Database:
             finally:
                 landing.land(outcome)
 
-        self._put(_Pending(operation, done, awaited=True))  # type: ignore[arg-type]  # as below
+        self.enqueue(operation, done, awaited=True)
         meanwhile()
         return await landing.landed()
 
-    def enqueue(self, operation: Callable[[sqlite3.Connection], T], done: Callable[[T | Exception], None]) -> None:
+    def enqueue(
+        self,
+        operation: Callable[[sqlite3.Connection], T],
+        done: Callable[[T | Exception], None],
+        *,
+        awaited: bool = False,
+    ) -> None:
         """Queue an operation; `done` is called on the event loop with its value or exception, after the commit.
 
-        `done` runs outside of any task, so it may start tasks and wait for nothing.
+        `done` runs outside of any task, so it may start tasks and wait for nothing. With `awaited`, a caller waits for
+        it: it is called also if the database is closed meanwhile.
+
+        Raises:
+            HomeUnusableError: it is awaited, and the database is being closed.
         """
-        self._put(_Pending(operation, done))  # type: ignore[arg-type]  # T is erased in the queue
+        if awaited and self._closing:
+            raise HomeUnusableError(str(self.path.parent), "the node is stopping")
+        self._put(_Pending(operation, done, awaited))  # type: ignore[arg-type]  # T is erased in the queue
 
     def enqueue_lazily(
         self, operation: Callable[[sqlite3.Connection], object], done: Callable[[object], None] | None = None

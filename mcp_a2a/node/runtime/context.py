@@ -59,14 +59,15 @@ class Changes:
         """Wake the waiters of the event of this key, or of `delivery_of` it."""
         for listener in self.listeners:
             listener(key, record)
-        self._happen(key, record)
+        self.wake(key, record)
         self.notify_delivery(key, record)
 
     def notify_delivery(self, task_id: str, record: Task | None = None) -> None:
         """Wake those who took the event of `delivery_of` this task, and no others."""
-        self._happen(delivery_of(task_id), record)
+        self.wake(delivery_of(task_id), record)
 
-    def _happen(self, key: str, record: Task | None) -> None:
+    def wake(self, key: str, record: Task | None = None) -> None:
+        """Wake those who took the event of exactly this key, and tell no listener."""
         change = self._events.pop(key, None)
         if change is not None:
             change.happen(record)

@@ -59,7 +59,9 @@ class Tasks:
         """Journal, deliver, wait."""
         request = self._counted(request)
         peer = await self.agents.meant(request.agent, request.consent)
-        return await self._settled(await self.sending.send(peer, request), request.wait_seconds)
+        deadline = self.sending.waiting.ticks() + request.wait_seconds
+        record = await self.sending.send(peer, request)
+        return await self._settled(record, max(0.0, deadline - self.sending.waiting.ticks()))
 
     @answers(SendTaskBySkillRequest)
     async def send_task_by_skill(self, request: SendTaskBySkillRequest) -> TaskView:

@@ -89,6 +89,8 @@ class Sending:
     async def send(self, agent: RemoteAgent, request: SendTaskRequest) -> Task:
         """Journal a task and set it on its way; a known idempotency key is the task it named before.
 
+        Waits as long as the request says, but for the first news of the task at most.
+
         Raises:
             NoRouteError: with `queue` False, and the agent cannot be reached; nothing was kept.
             WebError: with `queue` False, and something is wrong there; or the agent insists on an extension.
@@ -104,9 +106,8 @@ class Sending:
         await self.consent.check(agent, request)
         if not request.queue:
             await self.courier_of(agent).reach(agent)
-        return await self._open_with_files(
-            agent, draft, await self.attaching.attach(draft.message.parts, request), lambda _: None
-        )
+        attached = await self.attaching.attach(draft.message.parts, request)
+        return await self._open_with_files(agent, draft, attached, seconds=request.wait_seconds)
 
     async def send_message(
         self, agent: RemoteAgent, draft: Draft, follow: Callable[[Task], None], consent: Consent
@@ -125,13 +126,18 @@ class Sending:
         return await self._open_with_files(agent, draft, await self.attaching.attach(draft.message.parts), follow)
 
     async def _open_with_files(
-        self, agent: RemoteAgent, draft: Draft, attached: Attached, follow: Callable[[Task], None]
+        self,
+        agent: RemoteAgent,
+        draft: Draft,
+        attached: Attached,
+        follow: Callable[[Task], None] = lambda _: None,
+        seconds: float = 0.0,
     ) -> Task:
         with self.attaching.given_to(task_id_of(self.context.me, draft.opening), attached.refs):
             await self.courier_of(agent).check_files(agent, attached)
             change = self.opening(agent, draft.with_files(attached))
             follow(change.task)
-            return await self.open(change)
+            return await self.open(change, seconds)
 
     def courier_of(self, other: RemoteAgent | Task) -> TaskCourier:
         """The courier for an agent, or for the agent of a task that was sent."""
@@ -170,8 +176,8 @@ class Sending:
             raise SelfSendError(agent.name)
         return draft.opened(self.context, agent.key, agent.name, chosen, tried)
 
-    async def open(self, change: Change) -> Task:
-        """Journal a task that was made, and set it on its way.
+    async def open(self, change: Change, seconds: float = 0.0) -> Task:
+        """Journal a task that was made, and set it on its way; wait so long for its first news.
 
         Raises:
             KeyReusedError: another call has opened another task under the same key meanwhile.
@@ -188,12 +194,12 @@ class Sending:
             courier.put(connection, row)
             return None
 
-        existing = await self.context.database.write(journal, lambda: courier.meanwhile(row))
-        if existing is not None:
-            check_message(existing, task.messages[0], task.skill)
-            return existing
-        courier.push(task.id, (row,))
-        return task
+        known, is_new = await self.waiting.first_news(
+            task, journal, lambda: courier.push(task.id, (row,)), lambda: courier.meanwhile(row), seconds
+        )
+        if not is_new:
+            check_message(known, task.messages[0], task.skill)
+        return known
 
     # --- going on --------------------------------------------------------------------------------
 

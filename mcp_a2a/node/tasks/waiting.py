@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import math
+import sqlite3
+from collections.abc import Callable
+
 import anyio
 
 from mcp_a2a.api.tasks import Until
@@ -19,7 +23,7 @@ class Waiting:
     def __init__(self, context: Context, outbox: Outbox) -> None:
         self._context = context
         self._outbox = outbox
-        self._ticks = ticks_of_loop()
+        self.ticks = ticks_of_loop()
 
     async def wait(self, task: Task, until: Until, seconds: float) -> Task:
         """The task when it has come so far, or as it is after so many seconds.
@@ -33,7 +37,7 @@ class Waiting:
         key = delivery_of(task.id) if until == "taken" else task.id
         if self._is_met(task, until):
             return task
-        with anyio.CancelScope(deadline=self._ticks() + seconds):
+        with anyio.CancelScope(deadline=self.ticks() + seconds):
             while not self._is_met(task, until):
                 changed = self._context.task_changes.event(key)
                 await changed.wait()
@@ -42,6 +46,59 @@ class Waiting:
                     task = self._latest(task.id)  # the next change may have come before this one was seen
             return task
         return self._latest(task.id)
+
+    async def first_news(
+        self,
+        task: Task,
+        journal: Callable[[sqlite3.Connection], Task | None],
+        sent: Callable[[], None],
+        meanwhile: Callable[[], None],
+        seconds: float,
+    ) -> tuple[Task, bool]:
+        """Journal a task and send it, and wait for its first news.
+
+        This is one wait. To wait for the disk first would be one more, and the message would leave later.
+
+        Args:
+            task: as it is opened.
+            journal: the operation; it returns the task that has the id already, if there is one.
+            sent: called at once after the commit, if the task is new.
+            meanwhile: see `Database.write`.
+            seconds: how long to wait for news at most. The disk is waited for in any case.
+
+        Returns:
+            The task as it is known then, and whether it is new.
+        """
+        changes, outcomes = self._context.task_changes, list[Task | Exception | None]()
+        is_hurried = seconds <= 0
+
+        def done(outcome: Task | Exception | None) -> None:
+            outcomes.append(outcome)
+            try:
+                if outcome is None:
+                    sent()
+            finally:
+                if outcome is not None or is_hurried or self._is_met(task, "held_up"):
+                    changes.wake(task.id)
+
+        changed = changes.event(task.id)
+        self._context.database.enqueue(journal, done, awaited=True)
+        meanwhile()
+        try:
+            with anyio.CancelScope(deadline=math.inf if is_hurried else self.ticks() + seconds):
+                await changed.wait()
+        finally:
+            is_hurried = True
+            while not outcomes:
+                with anyio.CancelScope(shield=True):
+                    await changes.event(task.id).wait()
+        (outcome,) = outcomes
+        if isinstance(outcome, Exception):
+            raise outcome
+        if outcome is not None or seconds <= 0:
+            return outcome or task, outcome is None
+        news = changed.record
+        return news if news is not None and news.done else self._latest(task.id), True
 
     def _is_met(self, task: Task, until: Until) -> bool:
         match until:
