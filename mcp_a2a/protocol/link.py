@@ -6,6 +6,31 @@ receive. To a relay that we dialled we can also make requests (`request`); the r
 
 Beside the verbs of every session: `submit`, `answer`, `request`, `announce` and `probe`; `events_received`
 (`link_events`). Envelopes are carried unopened; receipts are neither made nor checked here.
+
+Invariants
+----------
+* No envelope is lost with a link. The journal of the sender holds it until its recipient has signed, so a link may
+  forget (the oldest of `MAX_IN_FLIGHT`), break, or close: the envelope is sent again, and known again by its id.
+* Memory is bounded without the help of the peer. Beyond `MAX_UNANSWERED` debts, or with a full queue towards a peer
+  that does not read, nothing more is read. Both are needed: a peer that writes and never reads would otherwise make
+  our answers pile up.
+* An answer counts once, and for an envelope that was submitted here. A relay is the exception: it answers `stored`
+  first and brings the recipient's answer later, perhaps for an envelope of a link that has ended.
+* A repetition is no breach of the protocol, because each end may have missed the other's last frames. It earns
+  nothing either, so it is charged to an allowance (`heartbeat`) that a flood uses up.
+* A frame gets its MAC where it is queued, and the MAC counts frames (`link_keys`): nothing may overtake in the queue.
+
+What was tried
+--------------
+* Version 1 proved the keys in the handshake and left the frames behind it bare. A party on a plain ws:// path could
+  speak for both ends, and empty a mailbox with a receipt of zeros. So the nonces are ephemeral keys now, and each
+  frame has a counted MAC.
+* Pings at fixed times alone: a line that died without a word kept a message for 43 s although a relay could have
+  taken it. `probe` asks for a sign of life as soon as a caller waits.
+* A task that writes to the wire: each frame waited for a round of the event loop. The driver offers a frame to the
+  wire where it is queued, and the session keeps the frames that the wire does not take.
+* A dialler that gave up behind its hello said goodbye without a MAC, which the listener took for a breach. A handshake
+  is given up without a word.
 """
 
 from __future__ import annotations

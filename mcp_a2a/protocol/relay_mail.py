@@ -1,13 +1,27 @@
-"""A relay's law of mail: who is told what, when, and what goes to the disk.
+"""The mail of a relay: the envelope for each connection, the orders for the disk, and the answers for depositors.
 
-An envelope for a key that is connected goes out at once, and to the disk only when it is not answered within 20 ms
-(or its recipient's last connection ends): most messages never touch it. For a key that is away it goes to the disk at
-once. The depositor hears `Stored` when the commit is done and never before, and the recipient's answer whenever that
-comes. A message is dropped on the recipient's final answer or when it expires, nothing else.
+    recipient connected  ->  sent at once; written to disk only if it is not answered within 20 ms
+    recipient away       ->  written at once; loaded and sent when it connects
+    final answer, expiry ->  dropped; the depositor gets the recipient's answer
 
-No clock, no disk, no sockets: `now` is an argument, frames go to `Wire`s, and what the disk has to do comes out of
-`orders()`; its outcomes come back by `put_done`, `put_failed`, `loaded` and `expired`. Orders must be carried out in
-the order in which they were given.
+No clock, no disk, no sockets: `now` is an argument, frames go to `Wire`s, orders for the disk come out of `orders()`,
+and their outcomes come back by `put_done`, `put_failed`, `loaded` and `expired`. Most messages never touch the disk.
+
+Invariants
+----------
+* A depositor hears `Stored` after the commit, never before, and the recipient's answer whenever that comes.
+* A message leaves on the final answer of its recipient or when it expires, by nothing else. After a crash it may come
+  twice, never zero times; its recipient knows it again by its id.
+* Orders are carried out in the order in which they were given, so that a `Drop` finds what its `Put` has written.
+* The connection has proven the recipient's key; the signature inside of an answer is for the depositor.
+* A mailbox has a window of messages in memory, the rest is on disk. One that is put off leaves the window to others.
+
+What was tried
+--------------
+* To take each refusal but `busy` for final: a recipient with a wrong clock emptied its mailbox.
+* To speak to the newest connection of a key only: two machines with one key lost what was meant for the other.
+* To note each `busy`: one recipient could fill the heap of pauses. Said again of one message, it changes nothing.
+* To fill the disk: with nothing free SQLite can delete no row. Mail is refused before that (`room_until`).
 """
 
 from __future__ import annotations

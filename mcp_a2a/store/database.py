@@ -2,18 +2,34 @@
 
 Operations are functions over a connection. They queue; one thread runs a whole batch in one transaction and commits
 it with one fsync (`synchronous=FULL`), and only then are the callers told. While a commit is on its way to the disk the
-next batch gathers, so 64 operations in flight cost a few fsyncs, not 64.
+next batch gathers, so 64 operations in flight cost a few fsyncs, not 64. Reads go through a second connection on the
+caller's thread: in WAL mode they never wait for the writer.
 
 An operation that a caller waits for wakes the writer. A lazy one does not: it stays in the queue, in its order, and the
-next batch takes it along. Waking a thread costs more than a statement, so the writer looks for lazy operations by
-itself, `LAZY_SECONDS` after its last commit. Only a writer that found none then has to be woken for the next.
+next batch takes it along, `LAZY_SECONDS` after the last commit at the latest. Only a writer that found no lazy
+operation then has to be woken for the next.
 
-What follows a commit is called on the event loop in the callback that brings its news, outside of any task: a task
-would be one round of the loop later.
+Invariants
+----------
+* A caller is told after the fsync, never before. Receipts are signed in the callback that brings the news of a commit,
+  so none can leave ahead of it (docs/decisions/0009-callbacks-and-group-commit.md).
+* Operations run in the order in which they were queued, lazy ones too.
+* An operation that raises is rolled back alone: with the transaction if it is the first of it, else to its savepoint.
+  A commit that fails fails its whole batch.
+* No caller waits for ever: whatever goes wrong in the thread becomes the outcome of each operation of the batch.
+* No wake-up is lost. An operation is queued before its signal, and the writer takes the signals before the operations
+  (`_gather`); it says that it watches before it looks at the queue (`_wait`).
 
-An operation that raises is rolled back alone: with the transaction, where it is the first of it, and else to its own
-savepoint. A commit that fails fails its whole batch.
-Reads go through a second connection on the caller's thread: in WAL mode they never wait for the writer.
+What was tried
+--------------
+* A thread borrowed for each commit: the hand-over cost a third of the commit.
+* A task that waits for the commit and wakes the caller: two rounds of the event loop for one piece of news. `done` now
+  runs in the callback itself, outside of any task.
+* A signal for each lazy operation: waking a thread costs more than a statement.
+* A savepoint for each operation: the first one does not need it, and most batches of a quiet node have one.
+* Checkpoints where SQLite makes them, inside of a commit: a caller waited for them. They wait for a quiet moment.
+* To ask the folder, in the thread, why SQLite could not write: on a disk that was gone the question failed too, the
+  thread ended, and every caller waited for ever.
 """
 
 from __future__ import annotations
@@ -25,11 +41,10 @@ import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from contextvars import Context, copy_context
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Generic, Protocol, TypeVar, cast
+from typing import Generic, TypeVar
 
 import anyio
 import anyio.lowlevel
@@ -39,6 +54,7 @@ from mcp_a2a.errors import McpA2AError
 from mcp_a2a.errors.machine import DatabaseDamagedError, HomeUnusableError
 from mcp_a2a.store.checked import forget_checked, looks, renew_checked
 from mcp_a2a.store.disk import unusable
+from mcp_a2a.store.loop_calls import call_soon_from_threads
 
 logger = logging.getLogger(__name__)
 
@@ -110,7 +126,7 @@ class Database:
         """Wake the writer after something was queued: True if a caller waits for it, False for a lazy operation."""
         self._is_watching = True
         """True if the writer looks for lazy operations by itself, within `LAZY_SECONDS`."""
-        self._call_soon = _call_soon_from_threads()
+        self._call_soon = call_soon_from_threads()
         self._landed: deque[tuple[Sequence[_Pending], Sequence[object]]] = deque()
         self._after_commit: list[Callable[[], None]] = []
         self._uncheckpointed = True
@@ -369,43 +385,6 @@ class Database:
 
 
 _OUR_FAULT = (sqlite3.ProgrammingError, sqlite3.IntegrityError, sqlite3.InterfaceError, sqlite3.NotSupportedError)
-
-
-class _AsyncioLoop(Protocol):
-    def call_soon_threadsafe(self, callback: Callable[[], None]) -> object: ...
-
-
-class _TrioToken(Protocol):
-    def run_sync_soon(self, callback: Callable[[], None]) -> None: ...
-
-
-def _call_soon_from_threads() -> Callable[[Callable[[], None]], None]:
-    """How another thread has a function called on this event loop, without waiting for it as anyio's way does."""
-    loop = cast("_AsyncioLoop | _TrioToken", anyio.lowlevel.current_token().native_token)
-    call_soon = loop.call_soon_threadsafe if hasattr(loop, "call_soon_threadsafe") else loop.run_sync_soon
-    context = _context_of_loop()
-
-    def call(function: Callable[[], None]) -> None:
-        try:
-            call_soon(partial(context.run, function))
-        except RuntimeError:
-            logger.debug("the event loop ended before it heard of a commit")
-
-    return call
-
-
-def _context_of_loop() -> Context:
-    """A context in which anyio knows the event loop outside of tasks, where sniffio, if installed, finds none.
-
-    sniffio asks asyncio for the current task unless its variable is set, and only `anyio.run` sets that.
-    """
-    context = copy_context()
-    try:
-        import sniffio  # noqa: PLC0415  not a dependency: anyio asks it where it is installed
-    except ImportError:
-        return context
-    context.run(sniffio.current_async_library_cvar.set, sniffio.current_async_library())
-    return context
 
 
 def log_failure(outcome: object) -> None:

@@ -1,7 +1,8 @@
 """Received tasks: accepted once, leased to the holder that works on them, answered to their sender.
 
 Accepting a task and handing it to a holder that waits already are one transaction: a waiting `check_inbox` is a
-standing order. A lease that runs out is offered again, with a higher attempt, until `MAX_ATTEMPTS`.
+standing order. A lease that runs out is offered again, with a higher attempt, until `MAX_ATTEMPTS`. Why leases are as
+they are, and what was tried, stands in `lease_clock`.
 """
 
 from __future__ import annotations
