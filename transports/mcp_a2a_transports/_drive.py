@@ -11,7 +11,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import suppress
-from typing import Protocol
 
 import anyio
 from anyio.lowlevel import checkpoint, current_token
@@ -21,8 +20,9 @@ from mcp_a2a.errors.delivery import LinkError
 from mcp_a2a.errors.protocol import LocalProtocolError, RemoteProtocolError
 from mcp_a2a.ports import Credentials, Link, LinkHandler
 from mcp_a2a.protocol.bundle import KeyBundle
-from mcp_a2a.protocol.control import Answer, ByeCode, ListingFrame, News, Reply, Request
+from mcp_a2a.protocol.control import NONCE_SIZE, Answer, ByeCode, ListingFrame, News, Reply, Request
 from mcp_a2a.protocol.did import PeerId
+from mcp_a2a.protocol.handshake import Side, Target
 from mcp_a2a.protocol.heartbeat import PROBE_SECONDS
 from mcp_a2a.protocol.link import LinkSession
 from mcp_a2a.protocol.link_events import (
@@ -50,22 +50,16 @@ CLOSE_SECONDS = 0.4
 """Together under the second in which every link is closed when its transport is."""
 
 
-class LinkOwner(Protocol):
+class LinkOwner:
     """The owner of a link: its credentials, its handler, and the room for links that they share."""
 
-    @property
-    def credentials(self) -> Credentials:
-        """Who we are."""
-        ...
-
-    @property
-    def handler(self) -> LinkHandler:
-        """Who hears what happens."""
-        ...
+    def __init__(self, credentials: Credentials, handler: LinkHandler) -> None:
+        self.credentials = credentials
+        self.handler = handler
 
     def admit(self, link: DrivenLink, peer: PeerId) -> bool:
         """True if a link whose handshake is complete may open."""
-        ...
+        return True
 
 
 class DrivenLink(Link):
@@ -76,14 +70,20 @@ class DrivenLink(Link):
     route = ""
     is_relayed = False
 
-    def __init__(self, owner: LinkOwner, channel: Channel, session: LinkSession, address: str, route: str) -> None:
+    def __init__(
+        self, owner: LinkOwner, channel: Channel, side: Side, target: Target, address: str, route: str
+    ) -> None:
         self._owner = owner
         self._channel = channel
         self.here = channel.here
         """Our own address on it, where it has one."""
-        self._session = session
         # anyio would ask four functions which loop it is, for every frame.
         self._now: Callable[[], float] = getattr(current_token().native_token, "time", anyio.current_time)
+        ours = owner.credentials
+        secret = ours.randomness(NONCE_SIZE)
+        self._session = LinkSession(side, ours.identity, ours.bundle(), secret, self._now(), target)
+        self.name = self._session.name
+        """What a relay at the other end calls it."""
         self.address, self.route = address, route
         self._opened: Opened | None = None
         self._bundle: KeyBundle | None = None

@@ -12,10 +12,9 @@ from typing_extensions import override
 
 from mcp_a2a.errors.delivery import LinkError
 from mcp_a2a.ports import Credentials, LinkHandler
-from mcp_a2a.protocol.control import NONCE_SIZE, ByeCode
+from mcp_a2a.protocol.control import ByeCode
 from mcp_a2a.protocol.did import PeerId
 from mcp_a2a.protocol.handshake import ANY_PEER, Side, Target
-from mcp_a2a.protocol.link import LinkSession
 from mcp_a2a.protocol.link_places import Place, find_place
 from mcp_a2a.protocol.pending_connections import host_in, is_here
 from mcp_a2a_transports._channel import Channel
@@ -33,20 +32,9 @@ class Links(LinkOwner):
     """Every link of one open transport; their tasks live in its task group."""
 
     def __init__(self, credentials: Credentials, handler: LinkHandler, tasks: anyio.abc.TaskGroup) -> None:
-        self._credentials = credentials
-        self._handler = handler
+        super().__init__(credentials, handler)
         self._tasks = tasks
         self._links: dict[DrivenLink, Side] = {}  # in the order they were made
-
-    @property
-    @override
-    def credentials(self) -> Credentials:
-        return self._credentials
-
-    @property
-    @override
-    def handler(self) -> LinkHandler:
-        return self._handler
 
     def start(
         self,
@@ -57,15 +45,7 @@ class Links(LinkOwner):
         target: Target = ANY_PEER,
     ) -> DrivenLink:
         """Run a link over a channel that has just been connected."""
-        session = LinkSession(
-            side,
-            self._credentials.identity,
-            self._credentials.bundle(),
-            self._credentials.randomness(NONCE_SIZE),
-            anyio.current_time(),
-            target,
-        )
-        link = DrivenLink(self, channel, session, address, route)
+        link = DrivenLink(self, channel, side, target, address, route)
         self._links[link] = side
         self._tasks.start_soon(self._run, link)
         return link
@@ -107,7 +87,7 @@ class Links(LinkOwner):
         return decision.admitted
 
     def _place(self, link: DrivenLink, peer: PeerId) -> Place:
-        return Place(self._handler.standing(peer), host_in(link.address))
+        return Place(self.handler.standing(peer), host_in(link.address))
 
     async def _run(self, link: DrivenLink) -> None:
         try:

@@ -117,7 +117,7 @@ class RelayTransport(Transport, Relays):
     def probe(self, seconds: float) -> None:
         for kept in self._kept.values():
             if kept.session is not None:
-                kept.session.probe(seconds)
+                kept.session.to_relay.probe(seconds)
 
     @override
     def states(self) -> tuple[RelayState, ...]:

@@ -55,7 +55,7 @@ class KeptRelay:
         session = self.session
         if session is None:
             return RelayState(str(self._url), connected=False, detail=self._detail)
-        return RelayState(str(self._url), connected=True, detail="on", rtt_seconds=session.rtt_seconds)
+        return RelayState(str(self._url), connected=True, detail="on", rtt_seconds=session.to_relay.rtt_seconds)
 
     def watched(self) -> Sequence[Watched]:
         """The networks that are to be shown and watched there now."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 from typing_extensions import override
 
@@ -14,63 +14,22 @@ from mcp_a2a.protocol.control import Answer
 from mcp_a2a.protocol.did import PeerId
 from mcp_a2a.protocol.heartbeat import PROBE_SECONDS
 
+if TYPE_CHECKING:
+    from mcp_a2a_transports.relay.session import RelaySession
+
 ROUTE = "relay"
-
-
-class Post(Protocol):
-    """What the links need of their session."""
-
-    @property
-    def address(self) -> str:
-        """The relay's URL."""
-        ...
-
-    @property
-    def relay(self) -> PeerId:
-        """Its key."""
-        ...
-
-    @property
-    def relay_bundle(self) -> KeyBundle:
-        """Its key bundle."""
-        ...
-
-    @property
-    def rtt_seconds(self) -> float | None:
-        """Round trip to the relay itself."""
-        ...
-
-    def submit(self, link: RelayedLink, envelope: bytes) -> None:
-        """Hand an envelope to the relay."""
-        ...
-
-    def check(self, link: RelayedLink, envelope_ids: Sequence[bytes]) -> None:
-        """Ask about envelopes."""
-        ...
-
-    def answer(self, answer: Answer) -> None:
-        """Answer something that came in."""
-        ...
-
-    def probe(self, seconds: float) -> None:
-        """End the session if the relay gives no sign of life within so long."""
-        ...
-
-    def leave(self, link: RelayedLink, reason: str) -> None:
-        """A link is closed by us."""
-        ...
 
 
 class _OverRelay(Link):
     """What both kinds have in common."""
 
-    def __init__(self, post: Post) -> None:
-        self._post = post
+    def __init__(self, session: RelaySession) -> None:
+        self._session = session
 
     @property
     @override
     def address(self) -> str:
-        return self._post.address
+        return self._session.address
 
     @property
     @override
@@ -84,14 +43,14 @@ class _OverRelay(Link):
 
     @override
     def answer(self, answer: Answer) -> None:
-        self._post.answer(answer)
+        self._session.to_relay.answer(answer)
 
 
 class RelayedLink(_OverRelay):
     """A peer's mailbox at the relay, whether or not the peer is there."""
 
-    def __init__(self, post: Post, peer: PeerId, bundle: KeyBundle) -> None:
-        super().__init__(post)
+    def __init__(self, session: RelaySession, peer: PeerId, bundle: KeyBundle) -> None:
+        super().__init__(session)
         self._peer = peer
         self._bundle = bundle
         self.newest_rtt: float | None = None
@@ -122,21 +81,21 @@ class RelayedLink(_OverRelay):
     def submit(self, envelope: bytes) -> None:
         if not self.is_open:
             raise LinkError("The link is closed.")
-        self._post.submit(self, envelope)
+        self._session.submit(self, envelope)
 
     @override
     def check(self, envelope_ids: Sequence[bytes]) -> None:
         if not self.is_open:
             raise LinkError("The link is closed.")
-        self._post.check(self, envelope_ids)
+        self._session.check(self, envelope_ids)
 
     @override
     def probe(self, seconds: float = PROBE_SECONDS) -> None:
-        self._post.probe(seconds)
+        self._session.to_relay.probe(seconds)
 
     @override
     def close(self, reason: str) -> None:
-        self._post.leave(self, reason)
+        self._session.leave(self, reason)
 
 
 class InboundLink(_OverRelay):
@@ -145,17 +104,17 @@ class InboundLink(_OverRelay):
     @property
     @override
     def peer(self) -> PeerId:
-        return self._post.relay
+        return self._session.to_relay.peer
 
     @property
     @override
     def bundle(self) -> KeyBundle:
-        return self._post.relay_bundle
+        return self._session.to_relay.bundle
 
     @property
     @override
     def rtt_seconds(self) -> float | None:
-        return self._post.rtt_seconds
+        return self._session.to_relay.rtt_seconds
 
     @override
     def submit(self, envelope: bytes) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Protocol, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import anyio
 
@@ -29,6 +29,9 @@ from mcp_a2a.protocol.control import (
 from mcp_a2a.protocol.did import PeerId
 from mcp_a2a.protocol.listing import Listing
 from mcp_a2a.protocol.replay import said_of_time
+
+if TYPE_CHECKING:
+    from mcp_a2a_transports.relay.session import RelaySession
 
 REPLY_SECONDS = 5.0
 
@@ -62,27 +65,6 @@ TICKET_FAILURES = {
 Question: TypeAlias = Request | ListingFrame
 
 
-class Line(Protocol):
-    """What questions need of their session."""
-
-    @property
-    def address(self) -> str:
-        """The relay's URL."""
-        ...
-
-    def request(self, question: Question) -> None:
-        """Send it.
-
-        Raises:
-            LinkError: it cannot be sent now.
-        """
-        ...
-
-    def failure(self, otherwise: str) -> RelayError:
-        """Why the session is of no use; or else what is known otherwise."""
-        ...
-
-
 def relay_error(url: str, reason: str, code: ByeCode | str | None) -> RelayError:
     """A failure, as the kind that it is."""
     return (NotAdmittedError if code in SHUT_OUT else RelayError)(url, reason)
@@ -99,8 +81,8 @@ class _Waiting:
 class Questions:
     """Those of one session. Methods raise `RelayError`: no session any more, no reply in time, or a refusal."""
 
-    def __init__(self, line: Line) -> None:
-        self._line = line
+    def __init__(self, session: RelaySession) -> None:
+        self._session = session
         self._numbers = itertools.count(1)
         self._waiting: dict[int, _Waiting] = {}
 
@@ -177,7 +159,7 @@ class Questions:
                 return
             case Failed(code="secret"):
                 reason = "it does not accept this admission secret" if proof else "it is closed"
-                raise NotAdmittedError(self._line.address, reason, NEWEST_URL_HINT)
+                raise NotAdmittedError(self._session.address, reason, NEWEST_URL_HINT)
             case reply:
                 raise self._refused(reply)
 
@@ -186,17 +168,17 @@ class Questions:
         waiting = self._waiting[number] = _Waiting()
         otherwise = "the connection was lost"
         try:
-            self._line.request(question(number))
+            self._session.to_relay.request(question(number))
             with anyio.move_on_after(REPLY_SECONDS) as scope:
                 await waiting.came.wait()
             if scope.cancelled_caught:
                 otherwise = f"no reply within {REPLY_SECONDS:.0f} s"
         except LinkError as error:
-            raise self._line.failure("it reads more slowly than we write") from error
+            raise self._session.failure("it reads more slowly than we write") from error
         finally:
             del self._waiting[number]
         if waiting.reply is None:
-            raise self._line.failure(otherwise)
+            raise self._session.failure(otherwise)
         return waiting.reply
 
     def _done(self, reply: Reply) -> None:
@@ -205,8 +187,8 @@ class Questions:
 
     def _refused(self, reply: Reply) -> RelayError:
         if not isinstance(reply, Failed):
-            return RelayError(self._line.address, "its reply does not fit what was asked")
-        return relay_error(self._line.address, why_failed(reply), reply.code)
+            return RelayError(self._session.address, "its reply does not fit what was asked")
+        return relay_error(self._session.address, why_failed(reply), reply.code)
 
 
 def why_failed(reply: Failed) -> str:

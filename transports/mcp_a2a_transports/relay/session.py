@@ -11,12 +11,10 @@ from typing_extensions import override
 
 from mcp_a2a.errors.delivery import LinkError
 from mcp_a2a.errors.networks import RelayError
-from mcp_a2a.ports import Credentials, Link, LinkHandler
+from mcp_a2a.ports import Link, LinkHandler
 from mcp_a2a.protocol.admission_secret import prove_admission
-from mcp_a2a.protocol.bundle import KeyBundle
 from mcp_a2a.protocol.control import (
     MAX_MEMBERSHIPS,
-    NONCE_SIZE,
     Answer,
     ByeCode,
     Check,
@@ -31,7 +29,6 @@ from mcp_a2a.protocol.control import (
 from mcp_a2a.protocol.did import PeerId
 from mcp_a2a.protocol.envelope import Envelope, id_of
 from mcp_a2a.protocol.handshake import Side, Target
-from mcp_a2a.protocol.link import LinkSession
 from mcp_a2a.protocol.receipt import MAX_POSTMARKS
 from mcp_a2a.protocol.relay_url import RelayUrl
 from mcp_a2a.relay_ports import RelayHandler, Watched
@@ -41,8 +38,8 @@ from mcp_a2a_transports._drive import DrivenLink, LinkOwner
 from mcp_a2a_transports._links import answered_in_time
 from mcp_a2a_transports._tasks import background_tasks
 from mcp_a2a_transports.relay.dispatches import Dispatches
-from mcp_a2a_transports.relay.link import InboundLink, Post, RelayedLink
-from mcp_a2a_transports.relay.questions import Line, Question, Questions, relay_error
+from mcp_a2a_transports.relay.link import InboundLink, RelayedLink
+from mcp_a2a_transports.relay.questions import Questions, relay_error
 from mcp_a2a_transports.relay.watching import Watching
 from mcp_a2a_transports.relay.world import World
 
@@ -52,7 +49,7 @@ RENEW_SECONDS = 86_400.0
 """As often as keys are renewed."""
 
 
-class RelaySession(LinkOwner, LinkHandler, Post, Line):
+class RelaySession(LinkHandler):
     """Our side of one connection. Run it; it lives until it is closed from either side.
 
     With `relays` it watches its networks, and tells what it hears; without, it is only there to ask.
@@ -62,6 +59,7 @@ class RelaySession(LinkOwner, LinkHandler, Post, Line):
         self, world: World, url: RelayUrl, watched: Sequence[Watched], relays: RelayHandler | None = None
     ) -> None:
         self._world = world
+        self.credentials = world.credentials
         self.url = url
         self._watched = watched[:MAX_MEMBERSHIPS]
         self.questions = Questions(self)
@@ -84,22 +82,6 @@ class RelaySession(LinkOwner, LinkHandler, Post, Line):
         if len(watched) > MAX_MEMBERSHIPS:
             logger.warning("%s can show us %d networks at most, of our %d", url.place, MAX_MEMBERSHIPS, len(watched))
 
-    # --- LinkOwner -----------------------------------------------------------------------------------
-
-    @property
-    @override
-    def credentials(self) -> Credentials:
-        return self._world.credentials
-
-    @property
-    @override
-    def handler(self) -> LinkHandler:
-        return self
-
-    @override
-    def admit(self, link: DrivenLink, peer: PeerId) -> bool:
-        return True
-
     # --- life ------------------------------------------------------------------------------------
 
     async def run(self) -> None:
@@ -119,16 +101,10 @@ class RelaySession(LinkOwner, LinkHandler, Post, Line):
         if self.ended.is_set():  # given up while it was being connected
             await channel.aclose()
             return
-        session = LinkSession(
-            Side.DIALLER,
-            self.credentials.identity,
-            self.credentials.bundle(),
-            self.credentials.randomness(NONCE_SIZE),
-            anyio.current_time(),
-            Target(self.url.relay, Role.RELAY, self._prove),
-        )
-        self._world.names.append(session.name)
-        driven = self._driven = DrivenLink(self, channel, session, self.address, "relay")
+        target = Target(self.url.relay, Role.RELAY, self._prove)
+        owner = LinkOwner(self.credentials, self)
+        driven = self._driven = DrivenLink(owner, channel, Side.DIALLER, target, self.address, "relay")
+        self._world.names.append(driven.name)
         driven.relay_heard = self._heard
         try:
             async with background_tasks() as self._tasks:
@@ -168,7 +144,7 @@ class RelaySession(LinkOwner, LinkHandler, Post, Line):
             RelayError: see `Questions.admit`.
         """
         me = self.credentials.identity.peer_id
-        proof = b"" if secret is None else prove_admission(secret, network, self.relay, me, self._nonce)
+        proof = b"" if secret is None else prove_admission(secret, network, self.to_relay.peer, me, self._nonce)
         await self.questions.admit(network, proof)
 
     @property
@@ -212,62 +188,44 @@ class RelaySession(LinkOwner, LinkHandler, Post, Line):
         if isinstance(frame, Presence | ListingFrame | Doubled) or not self.questions.replied(frame):
             logger.debug("%s sends a reply without a request", self.address)
 
-    # --- Post: for the links; Line: for the questions ----------------------------------------------
+    # --- for the links and the questions ----------------------------------------------------------
 
     @property
-    @override
     def address(self) -> str:
+        """The relay's URL."""
         return str(self.url)
 
     @property
-    @override
-    def relay(self) -> PeerId:
-        return self._open.peer
+    def to_relay(self) -> DrivenLink:
+        """The link to the relay itself.
 
-    @property
-    @override
-    def relay_bundle(self) -> KeyBundle:
-        return self._open.bundle
+        Raises:
+            LinkError: there is none yet.
+        """
+        if self._driven is None:
+            raise LinkError("there is no connection with the relay")
+        return self._driven
 
-    @property
-    @override
-    def rtt_seconds(self) -> float | None:
-        return self._driven.rtt_seconds if self._driven is not None else None
-
-    @override
     def submit(self, link: RelayedLink, envelope: bytes) -> None:
-        self._open.submit(envelope)
+        """Hand an envelope of this link to the relay."""
+        self.to_relay.submit(envelope)
         self._dispatches.note(id_of(envelope), link, anyio.current_time())
 
-    @override
     def check(self, link: RelayedLink, envelope_ids: Sequence[bytes]) -> None:
+        """Ask the relay what became of envelopes of this link."""
         for start in range(0, len(envelope_ids), MAX_POSTMARKS):
             some = tuple(envelope_ids[start : start + MAX_POSTMARKS])
-            self._open.request(Check(some))
+            self.to_relay.request(Check(some))
             for envelope_id in some:
                 self._dispatches.note(envelope_id, link, None)
 
-    @override
-    def answer(self, answer: Answer) -> None:
-        if self._driven is not None:
-            self._driven.answer(answer)
-
-    @override
-    def probe(self, seconds: float) -> None:
-        if self._driven is not None:
-            self._driven.probe(seconds)
-
-    @override
     def leave(self, link: RelayedLink, reason: str) -> None:
+        """Close a link."""
         self._dispatches.forget(link)
         self._drop(link, reason)
 
-    @override
-    def request(self, question: Question) -> None:
-        self._open.request(question)
-
-    @override
     def failure(self, otherwise: str) -> RelayError:
+        """Why the session is of no use; or else what is known otherwise."""
         return relay_error(self.address, self.reason or otherwise, self.code)
 
     async def _renew_links(self) -> None:
@@ -287,12 +245,6 @@ class RelaySession(LinkOwner, LinkHandler, Post, Line):
         except Exception:
             # A bug of ours must not leave the other links open on a session that is gone.
             logger.exception("the handler of a link over %s failed", self.address)
-
-    @property
-    def _open(self) -> DrivenLink:
-        if self._driven is None:
-            raise LinkError("there is no connection with the relay")
-        return self._driven
 
     async def link_to(self, peer: PeerId) -> RelayedLink:
         """A link to a peer's mailbox, the open one if there is one.
