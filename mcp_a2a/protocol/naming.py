@@ -65,6 +65,7 @@ def short_key(did: str) -> str:
     return found[1][:SHORT_KEY] if found else did
 
 
+@lru_cache(maxsize=1024)
 def key_beginning(asked: str) -> str:
     """The beginning of a did that this text means: a whole did, or its `short_key`; empty if it means no key.
 
@@ -84,6 +85,7 @@ CALLER = "caller:"
 """Begins what stands for a client of our A2A server. `caller:owner` is the owner of this node."""
 
 
+@lru_cache(maxsize=1024)
 def kind_of_agent(text: str) -> AgentText:
     """What a text is by which an agent is named. Nothing is checked but its beginning, or its form as a short key."""
     begun = text.strip().lower()

@@ -60,11 +60,12 @@ class Search:
             return known or await web.find(asked)
         if kind != "name":
             return await self._find(asked)  # a text in the form of a key never means an agent of that name
-        if not self._is_present(asked):
+        is_present = self._is_present(asked)
+        if not is_present:
             await self.patience.until(lambda: self._is_present(asked) or web.named(asked))
         every = web.named(asked)
         if not every:
-            return await self._find(asked)
+            return await self._find(asked, is_present=is_present)
         others = list(self.directory.alike(asked))
         # An agent that announces a name on the LAN does not displace the known agents of that name.
         every = [peer for peer in every if peer.row.origin != LAN] or ([] if others else every)
@@ -98,7 +99,7 @@ class Search:
             raise KeyChangedError(asked, shown_url(other.url), found.row.did)
         return found
 
-    async def _find(self, asked: str) -> Peer:
+    async def _find(self, asked: str, *, is_present: bool = False) -> Peer:
         """The one agent with a key that is meant.
 
         Raises:
@@ -107,7 +108,7 @@ class Search:
         beginning = key_beginning(asked)
         if asked.strip() == "self" or (beginning and str(self.me).startswith(beginning)):
             raise SelfSendError(asked)
-        if not self._is_present(asked):
+        if not (is_present or self._is_present(asked)):
             await self.patience.until(lambda: self._is_present(asked))
         try:
             return self.directory.named(asked)

@@ -158,7 +158,8 @@ class Waiting:
 
     def _land(self, entry: Pending) -> None:
         """The message is neither under way nor stored any more, as far as this queue goes by that."""
-        self.timers.cancel(entry)
+        if entry.state is not State.GONE:  # it was just taken
+            self.timers.cancel(entry)
         if entry.token is not None:
             if self.tokens.get(entry.token) is entry:
                 del self.tokens[entry.token]

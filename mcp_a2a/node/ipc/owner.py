@@ -223,7 +223,8 @@ class SharedNode:
         request = self._caller.prepared(request)
         may_repeat = isinstance(request, A2ASendRequest)
         while True:
-            await self.ready()
+            if self._call is None:
+                await self.ready()
             call, owner_changes = self._call, self._changed
             if call is None:
                 continue

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from operator import attrgetter
 
 from mcp_a2a.ports import Link, Sighting
 from mcp_a2a.protocol.advert import Advert
@@ -14,6 +15,8 @@ from mcp_a2a.protocol.names import fingerprint_words, memorable_name
 from mcp_a2a.protocol.naming import Counterpart, claimed_name
 from mcp_a2a.protocol.paths import TransportAddr, parse_address
 from mcp_a2a.store.journal import PeerRow
+
+_is_relayed = attrgetter("is_relayed")
 
 
 @dataclass(eq=False)
@@ -54,7 +57,7 @@ class Peer:
     @property
     def has_direct_link(self) -> bool:
         """True if it is reached without a relay."""
-        return any(not link.is_relayed for link in self.links)
+        return not all(map(_is_relayed, self.links))
 
     @property
     def online(self) -> bool:
@@ -149,7 +152,7 @@ class Peer:
 
     def learn_bundle(self, bundle: KeyBundle) -> bool:
         """Keep the newest bundle; an older one never replaces it."""
-        if self.bundle is not None and not bundle.supersedes(self.bundle):
+        if self.bundle is bundle or (self.bundle is not None and not bundle.supersedes(self.bundle)):
             return False
         self.bundle = bundle
         return True

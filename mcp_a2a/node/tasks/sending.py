@@ -57,6 +57,8 @@ class Draft:
 
     def with_files(self, attached: Attached) -> Draft:
         """The task with what was attached to it."""
+        if not attached.refs and attached.parts is self.message.parts:
+            return self
         return replace(self, message=self.message.model_copy(update={"parts": attached.parts}), files=attached.refs)
 
     def opened(

@@ -49,14 +49,15 @@ def _reason(record: Task) -> str | None:
 
 def _line(parts: tuple[Part, ...]) -> str:
     """The first line of a text, else the names of files, else the data as JSON."""
-    for lines in (map(_first_line, parts), (", ".join(_files(parts)),), map(_data, parts)):
-        if line := next((line for line in lines if line), ""):
+    for part in parts:
+        if part.text and (line := _first_line(part.text)):
             return preview(line, LINE_CHARS)
-    return ""
+    others = (", ".join(_files(parts)), *map(_data, parts))
+    return next((preview(line, LINE_CHARS) for line in others if line), "")
 
 
-def _first_line(part: Part) -> str:
-    text = clean((part.text or "")[:_SCANNED_CHARS])
+def _first_line(text: str) -> str:
+    text = clean(text[:_SCANNED_CHARS])
     first = next(filter(None, map(str.strip, text.splitlines())), "")
     # A line of marks alone, as the brace above JSON, says nothing of what follows it.
     return first if any(map(str.isalnum, first)) else " ".join(text.split())

@@ -148,7 +148,7 @@ class SealedTasks:
 
     async def check_files(self, agent: RemoteAgent, attached: Attached) -> None:
         """A file that no relay takes waits for an absent agent, but not for one that only a relay reaches."""
-        if not attached.needs_direct:
+        if not attached.refs or not attached.needs_direct:
             return
         try:
             link = await self.dialer.connect(self._peer(agent.key))
