@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
+from typing_extensions import override
 
 from mcp_a2a.api.files import Attachments, FileGrant
 from mcp_a2a.api.request import Request
@@ -71,6 +72,11 @@ class AnswerRequest(Attachments, Request[TaskView]):
     Raises:
         LeaseLostError: the task was offered to another holder since.
     """
+
+    @property
+    @override
+    def waits(self) -> bool:
+        return bool(self.files or self.parts or self.chunks)  # what is attached is read first
 
     operation: ClassVar[str] = "answer_task"
     task_id: str

@@ -21,6 +21,11 @@ class Request(View, Generic[A_co]):
 
     model_config = ConfigDict(defer_build=True)
 
+    @property
+    def waits(self) -> bool:
+        """True if its answer may take longer than the disk does."""
+        return True
+
     operation: ClassVar[str]
     """The name of the question on the control socket, where processes of two versions may meet."""
 

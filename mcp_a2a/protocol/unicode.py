@@ -61,7 +61,7 @@ def _made(value: object) -> object:
         case BaseModel():
             changed = {name: made for name, old in value if (made := _made(old)) is not old}
             return value.model_copy(update=changed) if changed else value
-        case list() | tuple() if value:
+        case list() | tuple():
             made = [_made(one) for one in value]
             if all(new is old for new, old in zip(made, value, strict=True)):
                 return value

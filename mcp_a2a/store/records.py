@@ -60,6 +60,9 @@ _written = attrgetter(*_WRITTEN)
 _DUMPED = {_WRITTEN.index(name): dump for name, dump in _DUMPS.items()}
 
 
+_EMPTY = (b"[]", "[]")
+
+
 def parse_task(row: tuple[object, ...]) -> Task:
     """The record of a row of `TASK_COLUMNS`.
 
@@ -75,9 +78,9 @@ def parse_task(row: tuple[object, ...]) -> Task:
         direct=bool(values["direct"]),
         messages=_MESSAGES.validate_json(_text(values["messages"])),
         status=TaskStatus.model_validate_json(_text(values["status"])),
-        artifacts=_ARTIFACTS.validate_json(artifacts),
+        artifacts=() if artifacts in _EMPTY else _ARTIFACTS.validate_json(artifacts),
         error=ErrorDetail.model_validate_json(_text(values["error"])) if values["error"] else None,
-        tried=_TRIED.validate_json(_text(values["tried"])),
+        tried=() if values["tried"] in _EMPTY else _TRIED.validate_json(_text(values["tried"])),
         size=len(artifacts),
     )
     return Task(**values)  # type: ignore[arg-type]  # the others are as SQLite has them
@@ -246,11 +249,17 @@ def moment(at: float) -> str:
 
 def count_open(connection: sqlite3.Connection, peer: str) -> tuple[int, int]:
     """Received tasks that are not finished: of this peer, and of all."""
-    row = connection.execute(
-        f"SELECT COUNT(*) FILTER (WHERE peer=?), COUNT(*) FROM tasks WHERE direction = 'received' AND {OPEN}",  # noqa: S608
-        (peer,),
+    return count_open_and_read(connection, peer, "")[:2]
+
+
+def count_open_and_read(connection: sqlite3.Connection, peer: str, key: str) -> tuple[int, int, str | None]:
+    """The same, and in the same statement a small fact (`journal.get_meta`): both are asked for each new task."""
+    row: tuple[int, int, str | None] = connection.execute(
+        "SELECT COUNT(*) FILTER (WHERE peer=?), COUNT(*), (SELECT value FROM meta WHERE key=?) FROM tasks"  # noqa: S608
+        f" WHERE direction = 'received' AND {OPEN}",
+        (peer, key),
     ).fetchone()
-    return int(row[0]), int(row[1])
+    return row
 
 
 def note_finished(connection: sqlite3.Connection, before: float, stamp: float) -> None:

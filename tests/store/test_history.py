@@ -106,6 +106,7 @@ QUESTIONS: dict[str, Query] = {
     "clock set": lambda c: leases.shift_leases(c, 1.0),
     "clock ahead before": lambda c: leases.cap_leases(c, 1.0),
     "open of a peer": lambda c: records.count_open(c, DID),
+    "open of a peer, and a fact": lambda c: records.count_open_and_read(c, DID, "forgotten"),
     "open with a peer": lambda c: records.open_tasks_with(c, DID),
     "asked of a peer": lambda c: records.has_open_sent(c, DID),
     "asked and taken": lambda c: records.open_sent_tasks(c, DID, 10),

@@ -192,6 +192,8 @@ class Attaching:
         Raises:
             FileError, FilesWaitError: as in `attach`.
         """
+        if not (request.files or request.parts or request.chunks):
+            return request, ()
         or_say_so, room = request.consent == "waived", Room()
         attached = await self.attach(request.parts, request, or_say_so=or_say_so, room=room)
         refs, chunks = list(attached.refs), list[ArtifactChunk]()

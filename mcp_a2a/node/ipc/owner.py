@@ -75,6 +75,8 @@ class _Direct:
         self._calls = calls
 
     async def call(self, request: Request[A], /) -> A:
+        if not request.waits:
+            return await self._api.call(request)
         with anyio.CancelScope() as scope:
             self._calls.add(scope)
             try:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 
 import anyio
@@ -242,7 +243,7 @@ class Inbox:
         """
         try:
             request, spooled = await self._attaching.attach_to_answer(request)
-            with self._attaching.given_to(request.task_id, spooled):
+            with self._attaching.given_to(request.task_id, spooled) if spooled else nullcontext():
                 change = await self._answer(request, spooled)
         except (StorageFullError, HomeUnusableError, SystemLimitError):
             if request.status != "working":

@@ -42,10 +42,10 @@ class Leasing:
     async def check_inbox(self, request: CheckInboxRequest) -> InboxView:
         """Lease waiting tasks."""
         records, canceled = await self.inbox.take(request)
-        now, read = self.context.clock(), self.context.database.read
         items = tuple(self._item(record) for record in records)
         if request.worker:  # it asks for work, and for nothing else
             return InboxView(items=items, canceled=tuple(canceled), waiting=0, held=0, next="")
+        now, read = self.context.clock(), self.context.database.read
         held, waiting = read(count_held), read(lambda connection: count_waiting(connection, now))
         return InboxView(
             items=items, canceled=tuple(canceled), waiting=waiting, held=held, next=next_of_inbox(items, held)

@@ -175,13 +175,14 @@ class News:
     # ---------------------------------------------------------------------------------------------
 
     def _task_changed(self, task_id: str, known: Task | None) -> None:
-        if not self._readers.are_there():
+        readers = self._readers_of_received if known is not None and not known.sent else self._readers
+        if readers.since is None or not readers.are_there():
             return
         task = known or self._context.database.read(lambda connection: find_task(connection, task_id))
         if task is None:
             return
         readers = self._readers if task.sent else self._readers_of_received
-        if not readers.are_there() or readers.since is None:
+        if readers.since is None:
             return
         if (now := self._context.clock()) < readers.since:
             readers.since = now - SET_BACK_SECONDS

@@ -44,7 +44,7 @@ from mcp_a2a.store.journal import (
     get_meta,
     put_outbox,
 )
-from mcp_a2a.store.records import count_open, find_task, has_task, save
+from mcp_a2a.store.records import count_open, count_open_and_read, find_task, has_task, save
 
 logger = logging.getLogger(__name__)
 
@@ -81,11 +81,14 @@ class Receiver:
         self, connection: sqlite3.Connection, payload: Payload, name: str, order: Order | None, now: float
     ) -> Change | None:
         """Open a task that its sender may send, unless too many are open."""
-        if may_be_forgotten(connection, payload):
-            raise Refusal("stale")
         leased = (self._inbox.lease(order, now),) if order is not None else ()
         change = self.accept(connection, payload, name, now, *leased)
-        if change is not None and too_many_open(connection, change.task.peer):
+        if change is None:
+            return None
+        theirs, all_open, forgotten = count_open_and_read(connection, change.task.peer, FORGOTTEN)
+        if forgotten is not None and _forgotten(forgotten).covers(payload.created):
+            raise Refusal("stale")
+        if _are_too_many(theirs, all_open):
             raise Refusal("busy", BUSY_RETRY_SECONDS)
         return change
 
@@ -182,7 +185,9 @@ class Receiver:
 
 
 def _opening(payload: Payload, body: TaskBody, name: str, seq_out: int = 0) -> e.Opened:
-    message = body.message.model_copy(update={"role": Role.USER})
+    message = body.message
+    if message.role != Role.USER:
+        message = message.model_copy(update={"role": Role.USER})
     return e.Opened(
         id=payload.task, direction="received", peer=str(payload.from_), peer_name=name, skill=body.skill,
         context_id=message.context_id or f"ctx-{payload.id}", hop=payload.hop + 1, delivery=Delivery.DELIVERED,
@@ -236,4 +241,8 @@ _forgotten = lru_cache(maxsize=1)(Forgotten.load)
 def too_many_open(connection: sqlite3.Connection, peer: str, more: int = 0) -> bool:
     """True if more is unfinished here than we take, or would be with so many more: of this peer, or of all."""
     theirs, all_open = count_open(connection, peer)
-    return theirs + more > MAX_OPEN_PER_PEER or all_open + more > MAX_OPEN
+    return _are_too_many(theirs + more, all_open + more)
+
+
+def _are_too_many(theirs: int, all_open: int) -> bool:
+    return theirs > MAX_OPEN_PER_PEER or all_open > MAX_OPEN

@@ -30,8 +30,9 @@ def keep_exits_in_tasks() -> None:
 
 async def drop_cancellation() -> None:
     """Take what is left of a cancellation of this task, which ends, so that it does not end the group of the task."""
-    with suppress(asyncio.CancelledError):
-        await asyncio.sleep(0)
+    if getattr(asyncio.current_task(), "_must_cancel", True):
+        with suppress(asyncio.CancelledError):
+            await asyncio.sleep(0)
 
 
 def _make_task(loop: asyncio.AbstractEventLoop, work: object, **more: object) -> asyncio.Task[object]:

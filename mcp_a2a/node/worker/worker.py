@@ -13,6 +13,7 @@ import logging
 from collections.abc import Callable
 from contextvars import copy_context
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Literal
 
 import anyio
@@ -99,12 +100,16 @@ class Worker:
         self._log = log
         self._jobs: dict[str, Job] = {}
         self._busy = 0
-        self._slot_freed = anyio.Event()
+        self._slot_freed: anyio.Event | None = None
+        """Where a slot is waited for."""
         self._job_begun = anyio.Event()
         self._listening: anyio.CancelScope | None = None
         self._own_context = copy_context()
         """Without the variables that a skill sets."""
         self._ticks = anyio.current_time
+        self._question = cache(
+            lambda limit: CheckInboxRequest(wait_seconds=STAND_SECONDS, limit=limit, holder=holder, worker=True)
+        )
 
     async def run(self, stopping: anyio.Event) -> None:
         """Work until `stopping` is set; handlers under way then get `GRACE_SECONDS` to finish."""
@@ -117,7 +122,7 @@ class Worker:
             collecting.cancel()
             with anyio.move_on_after(GRACE_SECONDS):
                 while self._busy:
-                    await self._slot_freed.wait()
+                    await self._wait_for_slot()
             tasks.cancel_scope.cancel()
 
     # --- taking tasks ----------------------------------------------------------------------------
@@ -141,13 +146,13 @@ class Worker:
         """How many tasks fit. Waits a moment when none does, and then says so."""
         if self._busy >= self._concurrency:
             with anyio.move_on_after(PATIENCE_SECONDS):
-                await self._slot_freed.wait()
+                await self._wait_for_slot()
                 await anyio.lowlevel.checkpoint()  # others that end in this very moment free theirs too
         # More are at work than there are slots, where a question failed and its skill goes on without the answer.
         return max(0, min(100, self._concurrency - self._busy))
 
     async def _check(self, limit: int) -> InboxView | None:
-        request = CheckInboxRequest(wait_seconds=STAND_SECONDS, limit=limit, holder=self._holder, worker=True)
+        request = self._question(limit)
         if limit:
             return await self._node.call(request)
         # Only listening for cancellations: a freed slot ends that, for then it can take work.
@@ -196,10 +201,15 @@ class Worker:
     def _regain(self, _job: Job) -> None:
         self._busy += 1
 
+    async def _wait_for_slot(self) -> None:
+        if self._slot_freed is None or self._slot_freed.is_set():
+            self._slot_freed = anyio.Event()
+        await self._slot_freed.wait()
+
     def _free_slot(self) -> None:
         self._busy -= 1
-        self._slot_freed.set()
-        self._slot_freed = anyio.Event()
+        if self._slot_freed is not None:
+            self._slot_freed.set()
         if self._listening is not None:
             self._listening.cancel()
 
