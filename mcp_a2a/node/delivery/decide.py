@@ -8,14 +8,12 @@ from types import MappingProxyType
 
 from mcp_a2a.node.delivery.answers import SLOWED, Answered, Effect
 from mcp_a2a.node.delivery.events import MessageDelivered, MessageDropped, MessageHeld, MessagePutOff, MessageStored
-from mcp_a2a.node.delivery.model import RESULTS, At, Block, Fault, Obstacle, Outgoing, Route
+from mcp_a2a.node.delivery.expiry import fits
+from mcp_a2a.node.delivery.model import RESULTS, At, Block, Fault, Obstacle, Route
 from mcp_a2a.node.delivery.patience import Patience
 from mcp_a2a.node.delivery.peer_queue import PeerQueue
 from mcp_a2a.node.delivery.pending import Pending, State
 from mcp_a2a.node.delivery.waiting import Waiting
-
-WRITTEN_AHEAD_SECONDS = 60.0
-"""A message that is dated further ahead of the wall clock was written while that was wrong."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,11 +212,6 @@ def _tell(case: Case, obstacle: Obstacle) -> None:
     case.waiting.set_obstacle(case.entry, obstacle)
     case.waiting.block(case.peer, obstacle)
     case.waiting.events.append(MessagePutOff(case.entry.some.id, obstacle))
-
-
-def fits(some: Outgoing, at: At) -> bool:
-    """True if the dates of a message fit the wall clock."""
-    return some.created <= at.wall + WRITTEN_AHEAD_SECONDS and at.wall < some.expires
 
 
 ACTIONS: Mapping[Effect, Callable[[Case], None]] = MappingProxyType(

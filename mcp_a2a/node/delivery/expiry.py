@@ -17,6 +17,9 @@ from mcp_a2a.node.delivery.timers import Timers
 from mcp_a2a.protocol.aging import MAX_PACE
 from mcp_a2a.protocol.replay import MAX_LIFETIME_SECONDS
 
+WRITTEN_AHEAD_SECONDS = 60.0
+"""A message that is dated further ahead of the wall clock was written while that was wrong."""
+
 MIN_WAIT_SECONDS, MAX_WAIT_SECONDS = 1.0, 3600.0
 
 
@@ -65,3 +68,8 @@ def wait_for(left: float) -> float:
 
 def _kept_until(some: Outgoing) -> float:
     return some.kept + MAX_LIFETIME_SECONDS
+
+
+def fits(some: Outgoing, at: At) -> bool:
+    """True if the dates of a message fit the wall clock."""
+    return some.created <= at.wall + WRITTEN_AHEAD_SECONDS and at.wall < some.expires

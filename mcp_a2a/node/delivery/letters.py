@@ -10,7 +10,7 @@ from typing import Literal
 from mcp_a2a.errors.delivery import TooLargeError, UnsendableError
 from mcp_a2a.errors.protocol import RemoteProtocolError
 from mcp_a2a.node.runtime.context import Context
-from mcp_a2a.protocol.blob import piece_id, piece_of, refs_untrusted
+from mcp_a2a.protocol.blob import SCHEME, piece_id, piece_of, refs_untrusted
 from mcp_a2a.protocol.did import PeerId
 from mcp_a2a.protocol.model import Message
 from mcp_a2a.protocol.payload import (
@@ -32,6 +32,9 @@ from mcp_a2a.store.journal import OutboxRow, put_outbox
 from mcp_a2a.store.spool import read_piece
 
 _Kind = Literal["task", "message", "cancel", "update"]
+
+NAMES_FILE = f'"{SCHEME}'.encode()
+"""Is in every payload that names a file, and may be in others."""
 
 ASK_SECONDS = 600.0
 """A question after tasks is for this link only; it is not journalled."""
@@ -109,8 +112,9 @@ def _letter(
         expires=expires,
         body=body,
     )
-    _check_files(payload)
     number, packed = context.next_number(), _packed(payload)
+    if NAMES_FILE in packed:
+        _check_files(payload)
     return OutboxRow(
         number, message_id, task.peer, task.id, task.seq_out, kind, packed, now, expires,
         kept=context.clocks.sound(), pieces=pieces,

@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from mcp_a2a.node.delivery.contact import Contact
-from mcp_a2a.node.delivery.decide import fits, pause_for_clock
+from mcp_a2a.node.delivery.decide import pause_for_clock
 from mcp_a2a.node.delivery.events import MergeWanted, MessageExpired, ProbeWanted, RedateWanted
+from mcp_a2a.node.delivery.expiry import fits
 from mcp_a2a.node.delivery.model import At, Block, Fault, Obstacle, Send
 from mcp_a2a.node.delivery.peer_queue import PeerQueue
 from mcp_a2a.node.delivery.pending import Pending, TaskLine

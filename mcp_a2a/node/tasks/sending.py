@@ -135,11 +135,18 @@ class Sending:
         follow: Callable[[Task], None] = lambda _: None,
         seconds: float = 0.0,
     ) -> Task:
+        if not attached.refs:
+            return await self._open_draft(agent, draft.with_files(attached), follow, seconds)
         with self.attaching.given_to(task_id_of(self.context.me, draft.opening), attached.refs):
             await self.courier_of(agent).check_files(agent, attached)
-            change = self.opening(agent, draft.with_files(attached))
-            follow(change.task)
-            return await self.open(change, seconds)
+            return await self._open_draft(agent, draft.with_files(attached), follow, seconds)
+
+    async def _open_draft(
+        self, agent: RemoteAgent, draft: Draft, follow: Callable[[Task], None], seconds: float
+    ) -> Task:
+        change = self.opening(agent, draft)
+        follow(change.task)
+        return await self.open(change, seconds)
 
     def courier_of(self, other: RemoteAgent | Task) -> TaskCourier:
         """The courier for an agent, or for the agent of a task that was sent."""
@@ -325,5 +332,5 @@ def check_agent(agent: RemoteAgent, known: Sequence[str] = ()) -> None:
     Raises:
         ExtensionRequiredError
     """
-    if agent.card is not None:
+    if agent.card is not None and agent.card.capabilities.extensions:
         check_extensions(agent.name, agent.card, known)
