@@ -95,8 +95,7 @@ def _serve_without_front(settings: Mapping[str, object], options: Options, words
 
     set_up_logging(options.verbosity)
     listening = serving.parse(words)
-    quiet = options.verbosity < 0
-    serving.serve(load_settings(settings), listening, quiet=quiet, as_json=options.json, ascii_only=options.ascii)
+    serving.serve(load_settings(settings), listening, options)
 
 
 def _command(options: Options, words: Sequence[str]) -> int:

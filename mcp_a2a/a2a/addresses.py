@@ -13,10 +13,9 @@ from dataclasses import dataclass
 from urllib.parse import SplitResult
 
 from mcp_a2a.errors.web import AddressNotAllowedError
+from mcp_a2a.protocol.paths import ip_of
 from mcp_a2a.protocol.places import embedded, is_no_place
 from mcp_a2a.protocol.web_url import MAX_URL, WRITTEN, host_from_url, split_url, unreadable
-
-_Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 _NUMBER = re.compile(r"0x[0-9a-f]*|[0-9]+")
 """A last label like that makes a host an IPv4 address for some programs, however it is written (WHATWG URL 3.5)."""
@@ -110,7 +109,7 @@ def check_url(url: str, policy: Policy) -> tuple[str, int]:
     port = _port(url, parts)
     if parts.scheme == "http" and not policy.plain and not policy.allows_anything_at(host, port):
         raise AddressNotAllowedError(url, "it is not https")
-    address = _literal(host)
+    address = ip_of(host)
     if address is not None:
         check_addresses(url, (host, port), [str(address)], policy)
     elif "%" in host or ":" in host or _NUMBER.fullmatch(host.rstrip(".").rpartition(".")[2]):
@@ -143,9 +142,8 @@ def is_public(text: str) -> bool:
 
 def is_near(text: str) -> bool:
     """True if an address is of this machine or of a private network."""
-    try:
-        address = ipaddress.ip_address(text)
-    except ValueError:
+    address = ip_of(text)
+    if address is None:
         return False
     if isinstance(address, ipaddress.IPv6Address):
         if address.scope_id is not None:
@@ -160,9 +158,8 @@ def is_near(text: str) -> bool:
 
 def _kind(text: str) -> str | None:
     """What is special about an address; None for one of the public Internet."""
-    try:
-        address = ipaddress.ip_address(text)
-    except ValueError:
+    address = ip_of(text)
+    if address is None:
         return "no address"
     if isinstance(address, ipaddress.IPv6Address):
         inner = embedded(address)
@@ -196,10 +193,3 @@ def _port(url: str, parts: SplitResult) -> int:
 
 def _bare(host: str) -> str:
     return host_from_url(host.lower().strip("[]").rstrip("."))
-
-
-def _literal(host: str) -> _Address | None:
-    try:
-        return ipaddress.ip_address(host)
-    except ValueError:
-        return None

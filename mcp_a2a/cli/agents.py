@@ -193,7 +193,7 @@ def _serve(session: Session, service: Service, settings: Settings, a2a: Listenin
 
     settings = applied(settings, a2a)
     options = session.options
-    to = console(as_json=options.json, quiet=options.verbosity < 0, ascii_only=options.ascii)
+    to = console(as_json=options.json, quiet=options.is_quiet, ascii_only=options.ascii)
     if a2a is not None:
         check_ports(a2a)
 

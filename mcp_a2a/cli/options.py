@@ -44,6 +44,11 @@ class Options:
     verbosity: int = 0
     """-1 quiet, 1 and 2 louder."""
 
+    @property
+    def is_quiet(self) -> bool:
+        """True if only answers and errors are printed."""
+        return self.verbosity < 0
+
 
 def split(argv: Sequence[str], environ: Mapping[str, str] = os.environ) -> tuple[Options, list[str]]:
     """Take the global options out of a command line; what is left is the command.

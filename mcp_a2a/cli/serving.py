@@ -6,7 +6,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -151,10 +151,7 @@ def _waits_for() -> str:
 def serve(
     settings: Settings,
     listening: Listening | None,
-    *,
-    quiet: bool = False,
-    as_json: bool = False,
-    ascii_only: bool = False,
+    options: Options,
 ) -> None:
     """Serve until the client or a signal ends it.
 
@@ -164,24 +161,23 @@ def serve(
     settings = applied(settings, listening)
     if listening is not None:
         check_ports(listening)
-    if listening is None and (os.isatty(0) or os.isatty(1)) and not quiet:
+    if listening is None and (os.isatty(0) or os.isatty(1)) and not options.is_quiet:
         from mcp_a2a.screen import put
 
-        put(sys.stderr, _waits_for(), ascii_only=ascii_only)
+        put(sys.stderr, _waits_for(), ascii_only=options.ascii)
 
     async def operate() -> None:
         if listening is None:
             await _serve_pipe(settings)
         else:
-            telling = Telling(quiet=quiet, as_json=as_json, ascii_only=ascii_only)
-            starting = telling.starting()
+            starting = _starting(options)
             try:
-                await _serve_port(settings, listening, telling, lambda: starting.progress(""))
+                await _serve_port(settings, listening, options, lambda: starting.progress(""))
             finally:
                 starting.progress("")
 
     run(operate)
-    if not quiet:
+    if not options.is_quiet:
         from mcp_a2a.screen import put_end
 
         put_end(sys.stderr)
@@ -219,32 +215,23 @@ def serve_behind(front: Handover[Settings]) -> None:
     run(partial(_serve_pipe, front.loaded, front))
 
 
-@dataclass(frozen=True)
-class Telling:
-    """How a server tells what happens."""
+def _starting(options: Options) -> Output:
+    """Say that the server starts, until a line takes the place of that."""
+    from mcp_a2a.cli.output import Output
 
-    quiet: bool
-    as_json: bool
-    ascii_only: bool
-
-    def starting(self) -> Output:
-        """Say that the server starts, until a line takes the place of that."""
-        from mcp_a2a.cli.output import Output
-
-        quiet = self.quiet or self.as_json
-        output = Output(Options(verbosity=-1 if quiet else 0, ascii=self.ascii_only))
-        output.progress("… starting the server")
-        return output
+    output = Output(Options(verbosity=-1 if options.is_quiet or options.json else 0, ascii=options.ascii))
+    output.progress("… starting the server")
+    return output
 
 
-async def _serve_port(settings: Settings, listening: Listening, telling: Telling, serves: Callable[[], None]) -> None:
+async def _serve_port(settings: Settings, listening: Listening, options: Options, serves: Callable[[], None]) -> None:
     from mcp_a2a.agent.reporting import Reporter
     from mcp_a2a.screen import put
     from mcp_a2a.server import hosting
     from mcp_a2a.server.surface import build_server
 
     async with open_node(settings, eager=False) as node, anyio.create_task_group() as tasks:
-        reporter = None if telling.quiet else Reporter(as_json=telling.as_json, ascii_only=telling.ascii_only)
+        reporter = None if options.is_quiet else Reporter(as_json=options.json, ascii_only=options.ascii)
 
         async def serve(*, task_status: TaskStatus[hosting.Served]) -> None:
             await hosting.host(
@@ -261,12 +248,12 @@ async def _serve_port(settings: Settings, listening: Listening, telling: Telling
         served: hosting.Served = await tasks.start(serve)
         serves()
         tasks.start_soon(announce_a2a, settings, listening.address, served.url)
-        if telling.as_json:
+        if options.json:
             _say(json.dumps(_ready(served)))
         else:
-            put(sys.stdout, "\n".join(_banner(served)), ascii_only=telling.ascii_only)
+            put(sys.stdout, "\n".join(_banner(served)), ascii_only=options.ascii)
             for warning in served.warnings:
-                put(sys.stderr, f"Note: {warning}", ascii_only=telling.ascii_only)
+                put(sys.stderr, f"Note: {warning}", ascii_only=options.ascii)
         if reporter is not None:
             tasks.start_soon(reporter.run, node)
 

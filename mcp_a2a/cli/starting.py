@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from mcp_a2a.cli.generated import options_from
+from mcp_a2a.cli.options import Options
 from mcp_a2a.cli.session import session_of
 from mcp_a2a.serving_options import ServingOptions
 
@@ -38,7 +39,8 @@ def serve(
     from mcp_a2a.cli.serving import listening
     from mcp_a2a.cli.serving import serve as run_server
 
-    run_server(session_of(context).settings(allow_strangers=allow_strangers or None), listening(listen, serving))
+    settings = session_of(context).settings(allow_strangers=allow_strangers or None)
+    run_server(settings, listening(listen, serving), Options())
 
 
 def demo(context: typer.Context) -> None:

@@ -72,6 +72,7 @@ class RelayAddr:
         return self.url
 
 
+Ip: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
 TransportAddr: TypeAlias = DirectAddr | RelayAddr
 
 
@@ -157,9 +158,8 @@ def route_of(address: TransportAddr, provenance: str) -> Route:
         return "relay"
     if provenance == "local":
         return "local"
-    try:
-        ip = ipaddress.ip_address(address.host)
-    except ValueError:
+    ip = ip_of(address.host)
+    if ip is None:
         return _route_of_name(address.host, provenance)
     if ip.is_loopback:
         return "local"
@@ -198,7 +198,15 @@ def _route_of_name(host: str, provenance: str) -> Route:
     return "lan" if provenance == "mdns" or name.endswith(".local") else "direct"
 
 
-def ip_text(ip: ipaddress.IPv4Address | ipaddress.IPv6Address) -> str:
+def ip_of(text: str) -> Ip | None:
+    """The IP address that a text is; None for any other text."""
+    try:
+        return ipaddress.ip_address(text)
+    except ValueError:
+        return None
+
+
+def ip_text(ip: Ip) -> str:
     """The one spelling of an address (RFC 5952); an IPv4 address in an IPv6 one is that IPv4 address."""
     return str(ip if isinstance(ip, ipaddress.IPv4Address) else ip.ipv4_mapped or ip)
 
@@ -206,11 +214,8 @@ def ip_text(ip: ipaddress.IPv4Address | ipaddress.IPv6Address) -> str:
 def zone_trouble(host: str) -> str | None:
     """Why no connection came about, if that may be because of the zone of a link-local address."""
     address, _, zone = host.partition("%")
-    try:
-        ip = ipaddress.ip_address(address)
-    except ValueError:
-        return None
-    if not (ip.version == 6 and ip.is_link_local):
+    ip = ip_of(address)
+    if ip is None or ip.version != 6 or not ip.is_link_local:
         return None
     if zone:
         return f"no way leads there by an interface named {clean(zone)[:MAX_ZONE]}"

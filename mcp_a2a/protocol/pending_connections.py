@@ -12,7 +12,7 @@ import math
 from collections import Counter
 from typing import Generic, TypeVar
 
-from mcp_a2a.protocol.paths import ip_text
+from mcp_a2a.protocol.paths import ip_of, ip_text
 
 MAX_WAITING = 64
 MAX_WAITING_PER_HOST = 16
@@ -80,9 +80,8 @@ def host_of(address: str) -> str:
     All of a home or an office is in one private /64. There the last 8 bits tell parties apart: so there are as many as
     in an IPv4 network of the usual size, and a machine that takes many addresses gets as much as it would there.
     """
-    try:
-        ip = ipaddress.ip_address(address)
-    except ValueError:
+    ip = ip_of(address)
+    if ip is None:
         return address
     if isinstance(ip, ipaddress.IPv4Address) or ip.ipv4_mapped or ip.is_loopback:
         return ip_text(ip)
@@ -99,9 +98,6 @@ def host_in(address: str) -> str:
 
 def is_here(address: str) -> bool:
     """True if an address is this machine's own."""
-    try:
-        ip = ipaddress.ip_address(address)
-    except ValueError:
-        return False
+    ip = ip_of(address)
     mapped = ip.ipv4_mapped if isinstance(ip, ipaddress.IPv6Address) else None
-    return (mapped or ip).is_loopback
+    return ip is not None and (mapped or ip).is_loopback

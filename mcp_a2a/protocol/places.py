@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ipaddress
 
+from mcp_a2a.protocol.paths import Ip, ip_of
+
 _METADATA = frozenset(map(ipaddress.ip_address, (
     "169.254.169.254", "fe80::a9fe:a9fe", "100.100.100.200", "168.63.129.16", "192.0.0.192", "fd00:ec2::254",
     "fd20:ce::254",
@@ -51,11 +53,8 @@ def embedded(address: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
     return None
 
 
-def _plain(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-    try:
-        ip = ipaddress.ip_address(text.partition("%")[0])
-    except ValueError:
-        return None
-    if isinstance(ip, ipaddress.IPv4Address) or ip.is_loopback or ip.is_unspecified:
+def _plain(text: str) -> Ip | None:
+    ip = ip_of(text.partition("%")[0])
+    if not isinstance(ip, ipaddress.IPv6Address) or ip.is_loopback or ip.is_unspecified:
         return ip
     return embedded(ip) or ip

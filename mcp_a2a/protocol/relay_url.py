@@ -20,6 +20,7 @@ from mcp_a2a.errors.machine import ConfigurationError
 from mcp_a2a.errors.protocol import RemoteProtocolError
 from mcp_a2a.protocol.admission_secret import secret_text, secret_untrusted
 from mcp_a2a.protocol.did import PeerId
+from mcp_a2a.protocol.paths import ip_of
 
 PORTS = {"ws": 80, "wss": 443}
 MAX_URL = 512
@@ -65,7 +66,7 @@ class RelayUrl:
     @property
     def is_loopback(self) -> bool:
         """True if it is on this machine, whichever machine that is."""
-        ip = _ip(self.host)
+        ip = ip_of(self.host)
         if ip is None:
             return self.host == "localhost" or self.host.endswith(".localhost")
         return ip.is_loopback or ip.is_unspecified
@@ -73,7 +74,7 @@ class RelayUrl:
     @property
     def is_private(self) -> bool:
         """True if only machines of one network can reach it."""
-        ip = _ip(self.host)
+        ip = ip_of(self.host)
         named = self.host.endswith(".local") or "." not in self.host
         return self.is_loopback or (named if ip is None else not ip.is_global)
 
@@ -126,7 +127,7 @@ def parse_relay_url(text: str) -> RelayUrl:
 
 def _host(text: str, host: str) -> str:
     """The one spelling of a host; nothing that a resolver would take for another address than we do."""
-    ip, name = _ip(host), host.rstrip(".")
+    ip, name = ip_of(host), host.rstrip(".")
     match ip:
         case ipaddress.IPv4Address():
             return str(ip)
@@ -150,13 +151,6 @@ def _pin(text: str, fragment: str) -> tuple[PeerId | None, bytes | None]:
         return relay, secret_untrusted(secret) if admit else None
     except RemoteProtocolError:
         raise _unusable(text, "what follows &admit= is not a whole admission secret") from None
-
-
-def _ip(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-    try:
-        return ipaddress.ip_address(host)
-    except ValueError:
-        return None
 
 
 def _unusable(text: str, reason: str) -> ConfigurationError:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import ipaddress
 import re
 from collections.abc import Callable, Collection
 from urllib.parse import SplitResult, urlsplit
 
 from mcp_a2a.errors.web import AddressNotAllowedError
 from mcp_a2a.protocol.naming import kind_of_agent
-from mcp_a2a.protocol.paths import ip_text
+from mcp_a2a.protocol.paths import ip_of, ip_text
 from mcp_a2a.protocol.text import clean
 
 MAX_URL = 2048
@@ -114,10 +113,8 @@ def shown_url(url: str) -> str:
 def _one_spelling(host: str) -> str:
     """An address in its one spelling; a name as it is."""
     host = host_from_url(host)
-    try:
-        return ip_text(ipaddress.ip_address(host))
-    except ValueError:
-        return host
+    ip = ip_of(host)
+    return host if ip is None else ip_text(ip)
 
 
 def _beginning(url: str) -> str:

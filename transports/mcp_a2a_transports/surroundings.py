@@ -22,14 +22,13 @@ from typing import TypeAlias
 import anyio
 import ifaddr
 
-from mcp_a2a.protocol.paths import ip_text
+from mcp_a2a.protocol.paths import Ip, ip_of, ip_text
 from mcp_a2a.protocol.places import embedded, is_metadata
 from mcp_a2a_transports._kernel_notices import kernel_notices, read_all
 from mcp_a2a_transports._tasks import background_tasks
 
 logger = logging.getLogger(__name__)
 
-Ip: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
 IpInterface: TypeAlias = ipaddress.IPv4Interface | ipaddress.IPv6Interface
 
 LOOK_SECONDS = 3.0
@@ -289,10 +288,7 @@ def _has_carrier(name: str) -> bool:
 
 def _ip_untrusted(text: str) -> Ip | None:
     """An address of a record. A zone in it is its sender's own, and means nothing here."""
-    try:
-        return ipaddress.ip_address(text.partition("%")[0])
-    except ValueError:
-        return None
+    return ip_of(text.partition("%")[0])
 
 
 def _rank(one: IpInterface) -> int:

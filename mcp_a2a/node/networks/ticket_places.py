@@ -6,7 +6,6 @@ this user invited others to it from here; any other such ticket was made elsewhe
 
 from __future__ import annotations
 
-import ipaddress
 import socket
 from collections.abc import Collection
 from contextlib import suppress
@@ -15,7 +14,7 @@ from dataclasses import replace
 import anyio
 
 from mcp_a2a.errors.networks import TicketError, TicketPlaceError
-from mcp_a2a.protocol.paths import DirectAddr, parse_address
+from mcp_a2a.protocol.paths import DirectAddr, ip_of, parse_address
 from mcp_a2a.protocol.places import is_no_place, is_this_machine
 from mcp_a2a.protocol.relay_url import RelayUrl, parse_relay_url
 from mcp_a2a.protocol.ticket import Ticket
@@ -56,8 +55,8 @@ async def _check_relay(url: RelayUrl, *, allow_private: bool) -> None:
 
 
 async def _addresses(url: RelayUrl) -> list[str]:
-    with suppress(ValueError):
-        return [str(ipaddress.ip_address(url.host))]
+    if (ip := ip_of(url.host)) is not None:
+        return [str(ip)]
     with anyio.move_on_after(RESOLVE_SECONDS), suppress(OSError, UnicodeError):
         return [str(found[4][0]) for found in await anyio.getaddrinfo(url.host, url.port)]
     return []  # a name that leads nowhere is found out by who calls it
@@ -73,11 +72,5 @@ def _is_of_ours(address: str) -> bool:
 
 
 def _is_dialled(address: DirectAddr) -> bool:
-    there = _is_address(address.host) and not is_no_place(address.host) and not is_this_machine(address.host)
+    there = ip_of(address.host) is not None and not is_no_place(address.host) and not is_this_machine(address.host)
     return there and address.port >= MIN_PORT
-
-
-def _is_address(host: str) -> bool:
-    with suppress(ValueError):
-        return bool(ipaddress.ip_address(host))
-    return False

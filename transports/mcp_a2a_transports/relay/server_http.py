@@ -14,6 +14,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 from typing_extensions import override
 
+from mcp_a2a.protocol.paths import ip_of
 from mcp_a2a.protocol.pending_connections import is_here
 from mcp_a2a_transports._link_server import AGENT
 
@@ -117,9 +118,8 @@ class Pages:
         was_forwarded = any(name.lower().startswith(_FORWARDED) for name in request.headers)
         if was_forwarded and not is_here(peer):
             return False
-        try:
-            address = ipaddress.ip_address(host)
-        except ValueError:
+        address = ip_of(host)
+        if address is None:
             return False
         is_allowed = any(address in network for network in self._allowed)
         return is_allowed or (address.is_loopback and not was_forwarded)
@@ -130,12 +130,9 @@ class Pages:
         Nor, in a request of this machine, any name but localhost: a machine on the LAN may take such a name.
         """
         host = urlsplit(f"//{asked}").hostname or ""
-        try:
-            ipaddress.ip_address(host)
-        except ValueError:
-            is_local = host == "localhost" or host.endswith(".localhost")
-            return is_local or host == self._own_host or ("." not in host and not is_here(peer))
-        return True
+        if ip_of(host) is not None or host in (self._own_host, "localhost") or host.endswith(".localhost"):
+            return True
+        return "." not in host and not is_here(peer)
 
 
 def _page(body: bytes, kind: str) -> web.Response:
@@ -156,8 +153,5 @@ def real_host(request: web.BaseRequest, peer: str, *, behind_proxy: bool) -> str
 
 def may_be_proxy(peer: str) -> bool:
     """True if a proxy of ours could be at this address."""
-    try:
-        address = ipaddress.ip_address(peer)
-    except ValueError:
-        return False
-    return address.is_loopback or address.is_private
+    address = ip_of(peer)
+    return address is not None and (address.is_loopback or address.is_private)
