@@ -1,4 +1,4 @@
-"""The listening half of `direct`: an HTTP server whose only path opens links.
+"""The listening half of a link: an HTTP server whose only path opens links, of a node or of a relay.
 
 A hostile client meets, in this order: the limits for connections without a proven key
 (`protocol.pending_connections`), aiohttp's limits on an HTTP request, one path that is closed to pages in a browser, a
@@ -12,8 +12,10 @@ import logging
 import os
 import socket
 import time
-from collections.abc import AsyncIterator, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 
 import anyio
 from aiohttp import web
@@ -27,7 +29,7 @@ from mcp_a2a.protocol.link_places import Standing
 from mcp_a2a.protocol.paths import DirectAddr, route_of
 from mcp_a2a.protocol.pending_connections import WAIT_SECONDS, PendingConnections, host_of, is_here
 from mcp_a2a.protocol.rates import Buckets, Rate
-from mcp_a2a_transports._drive import CLOSE_SECONDS, DrivenLink
+from mcp_a2a_transports._drive import CLOSE_SECONDS
 from mcp_a2a_transports._links import Links
 from mcp_a2a_transports._websocket import MAX_MESSAGE, Connection, WebSocketChannel
 from mcp_a2a_transports.surroundings import EVERYWHERE, text_of_end
@@ -105,16 +107,86 @@ def _bind(host: str, port: int) -> socket.socket:
     return bound
 
 
-class LinkServer(web.Server):
-    """Lets link requests through to `Links`, and everything else out again."""
+class LinkServer(web.Server, ABC):
+    """Lets link requests through, and everything else out again.
+
+    Attributes:
+        max_message: bytes of the longest message that is read.
+        close_seconds: how long the closing handshake of a WebSocket may take.
+        autoclose: True if aiohttp answers the close of the other side.
+        is_serving: False while every request is refused.
+    """
+
+    max_message = MAX_MESSAGE
+    close_seconds = CLOSE_SECONDS
+    autoclose = True
+    is_serving = True
 
     def __init__(self) -> None:
         super().__init__(self._serve, access_log=None, logger=_http_logger, lingering_time=0)
+        self._goodbyes: dict[web.RequestHandler, Callable[[ByeCode], None]] = {}
+        """Ends the link that a connection has become, for this reason."""
+
+    @override
+    def connection_made(self, handler: web.RequestHandler, transport: Connection) -> None:
+        super().connection_made(handler, transport)  # type: ignore[arg-type]  # the very same
+        if not self._lets_in(handler, transport, time.monotonic()):
+            self._loop.call_soon(transport.abort)  # before it costs a handshake, but when aiohttp has begun with it
+
+    @abstractmethod
+    def _lets_in(self, handler: web.RequestHandler, connection: Connection, now: float) -> bool:
+        """Wait for the proof of a key of this connection, unless there are too many."""
+
+    def _turn_out(self, handler: web.RequestHandler, code: ByeCode) -> None:
+        goodbye = self._goodbyes.get(handler)
+        if goodbye is not None:
+            goodbye(code)
+        elif handler.transport is not None:
+            handler.transport.abort()
+
+    async def _serve(self, request: web.BaseRequest) -> web.StreamResponse:
+        connection = request.transport
+        if connection is None or not self.is_serving:
+            return _refusal()
+        if request.path != PATH:
+            return self._page(request, connection) or _refusal()
+        websocket = web.WebSocketResponse(
+            timeout=self.close_seconds, autoclose=self.autoclose, autoping=False, compress=False,
+            max_msg_size=self.max_message,
+        )  # fmt: skip
+        # A page in a browser sends Origin and has no business here, whatever machine it is on.
+        if "Origin" in request.headers or not websocket.can_prepare(request).ok:
+            return _refusal()
+        websocket.headers["Server"] = AGENT
+        await websocket.prepare(request)
+        try:
+            await self._accompany(request, websocket, connection)
+        finally:
+            self._goodbyes.pop(request.protocol, None)
+        return websocket
+
+    def _page(self, request: web.BaseRequest, connection: Connection) -> web.Response | None:
+        """What is served at another path; None where nothing is."""
+        return None
+
+    @abstractmethod
+    async def _accompany(
+        self, request: web.BaseRequest, websocket: web.WebSocketResponse, connection: Connection
+    ) -> None:
+        """Serve a link until it ends."""
+
+
+class NodeServer(LinkServer):
+    """Opens links for a node."""
+
+    is_serving = False
+
+    def __init__(self) -> None:
+        super().__init__()
         self._links: Links | None = None
         self._pending: PendingConnections[web.RequestHandler] = PendingConnections()
         self._arrivals: Buckets[str] = Buckets(ARRIVALS, MAX_HOSTS)
         """Connections of a host that turned out to be a stranger's, or to prove nothing."""
-        self._link_of: dict[web.RequestHandler, DrivenLink] = {}
         self._has_pending = anyio.Event()
 
     @asynccontextmanager
@@ -122,7 +194,7 @@ class LinkServer(web.Server):
         self, links: Links, runner: web.ServerRunner, listeners: Sequence[socket.socket]
     ) -> AsyncIterator[None]:
         """Accept connections until the context ends; the links that they became live on."""
-        self._links = links
+        self._links, self.is_serving = links, True
         links.look_after(self._turn_out_the_overdue)
         sites = [web.SockSite(runner, listener, backlog=BACKLOG) for listener in listeners]
         for site in sites:
@@ -130,7 +202,7 @@ class LinkServer(web.Server):
         try:
             yield
         finally:
-            self._links = None
+            self.is_serving = False
             with anyio.CancelScope(shield=True):
                 for site in sites:
                     await site.stop()
@@ -138,16 +210,15 @@ class LinkServer(web.Server):
     # --- connections without a proven key ---------------------------------------------------------
 
     @override
-    def connection_made(self, handler: web.RequestHandler, transport: Connection) -> None:
-        super().connection_made(handler, transport)  # type: ignore[arg-type]  # the very same
-        now, host = time.monotonic(), host_of(address_of(transport).host)
-        if not _is_from_here(transport) and self._arrivals.of(host, now).take(1, now):
-            self._loop.call_soon(transport.abort)  # before it costs a handshake, but when aiohttp has begun with it
-            return
+    def _lets_in(self, handler: web.RequestHandler, connection: Connection, now: float) -> bool:
+        host = host_of(address_of(connection).host)
+        if not _is_from_here(connection) and self._arrivals.of(host, now).take(1, now):
+            return False
         leaves = self._pending.arrived(handler, host, now)
         self._has_pending.set()
         if leaves is not None:
             self._turn_out(leaves, ByeCode.BUSY)
+        return True
 
     @override
     def connection_lost(self, handler: web.RequestHandler, exc: BaseException | None = None) -> None:
@@ -165,46 +236,24 @@ class LinkServer(web.Server):
                 self._turn_out(handler, ByeCode.TIMEOUT)
             await anyio.sleep(max(0.0, min(self._pending.next_timeout() - now, WAIT_SECONDS)))
 
-    def _turn_out(self, handler: web.RequestHandler, code: ByeCode) -> None:
-        link = self._link_of.get(handler)
-        if link is not None:
-            link.close("it has not proven its key in time", code)
-        elif handler.transport is not None:
-            handler.transport.abort()
-
-    # --- requests ---------------------------------------------------------------------------------
-
-    async def _serve(self, request: web.BaseRequest) -> web.StreamResponse:
-        connection = request.transport
-        websocket = web.WebSocketResponse(
-            timeout=CLOSE_SECONDS, autoping=False, compress=False, max_msg_size=MAX_MESSAGE
-        )
-        is_link = request.path == PATH and asks_for_link(request, websocket)
-        if self._links is None or connection is None or not is_link:
-            return refusal()
-        websocket.headers["Server"] = AGENT
-        await websocket.prepare(request)
-        channel = WebSocketChannel(websocket, connection)
-        address = address_of(connection)
-        route = "local" if channel.stays_here else route_of(address, provenance="incoming")
-        link = self._links.start(Side.LISTENER, channel, str(address), route)
-        await self._accompany(request.protocol, self._links, link, connection)
-        return websocket
-
+    @override
     async def _accompany(
-        self, handler: web.RequestHandler, links: Links, link: DrivenLink, connection: Connection
+        self, request: web.BaseRequest, websocket: web.WebSocketResponse, connection: Connection
     ) -> None:
-        self._link_of[handler] = link
-        try:
-            with suppress(LinkError):
-                await link.opened()
-                self._pending.left(handler)
-                if links.handler.standing(link.peer) is not Standing.STRANGER:
-                    now = time.monotonic()
-                    self._arrivals.of(host_of(address_of(connection).host), now).spend(-1)
-            await link.ended.wait()
-        finally:
-            del self._link_of[handler]
+        handler, links, address = request.protocol, self._links, address_of(connection)
+        if links is None:
+            return
+        channel = WebSocketChannel(websocket, connection)
+        route = "local" if channel.stays_here else route_of(address, provenance="incoming")
+        link = links.start(Side.LISTENER, channel, str(address), route)
+        self._goodbyes[handler] = partial(link.close, "it has not proven its key in time")
+        with suppress(LinkError):
+            await link.opened()
+            self._pending.left(handler)
+            if links.handler.standing(link.peer) is not Standing.STRANGER:
+                now = time.monotonic()
+                self._arrivals.of(host_of(address.host), now).spend(-1)
+        await link.ended.wait()
 
 
 def _is_from_here(connection: Connection) -> bool:
@@ -214,9 +263,9 @@ def _is_from_here(connection: Connection) -> bool:
 
 
 @asynccontextmanager
-async def open_link_server() -> AsyncIterator[tuple[LinkServer, web.ServerRunner]]:
-    """A link server, and the runner that ends what it still serves when the context ends."""
-    server = LinkServer()
+async def open_node_server() -> AsyncIterator[tuple[NodeServer, web.ServerRunner]]:
+    """The server of a node, and the runner that ends what it still serves when the context ends."""
+    server = NodeServer()
     runner = web.ServerRunner(server, shutdown_timeout=CLOSE_SECONDS)
     await runner.setup()
     try:
@@ -226,14 +275,7 @@ async def open_link_server() -> AsyncIterator[tuple[LinkServer, web.ServerRunner
             await runner.cleanup()
 
 
-def asks_for_link(request: web.BaseRequest, websocket: web.WebSocketResponse) -> bool:
-    """True if a request may become a link."""
-    # A page in a browser sends Origin and has no business here, whatever machine it is on.
-    is_page = "Origin" in request.headers
-    return not is_page and websocket.can_prepare(request).ok
-
-
-def refusal() -> web.Response:
+def _refusal() -> web.Response:
     """The answer to every other."""
     response = web.Response(status=404, headers={"Server": AGENT})
     response.force_close()

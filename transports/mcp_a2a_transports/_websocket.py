@@ -23,6 +23,22 @@ MAX_MESSAGE = MAX_FRAME + 1
 class Connection(Protocol):
     """The part of an asyncio transport that is needed here."""
 
+    def write(self, data: bytes) -> None:
+        """Send, at once or later."""
+        ...
+
+    def get_write_buffer_size(self) -> int:
+        """What is not yet sent."""
+        ...
+
+    def is_closing(self) -> bool:
+        """True if it is closed or being closed."""
+        ...
+
+    def close(self) -> None:
+        """Close when everything is sent."""
+        ...
+
     def abort(self) -> None:
         """Close at once, whatever is still to be written."""
         ...

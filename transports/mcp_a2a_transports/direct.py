@@ -18,7 +18,7 @@ from mcp_a2a.protocol.handshake import Side, Target
 from mcp_a2a.protocol.paths import DirectAddr, TransportAddr
 from mcp_a2a.protocol.places import embedded, is_no_place, is_this_machine
 from mcp_a2a_transports._dialling import connect, open_client
-from mcp_a2a_transports._link_server import PATH, bind, open_link_server
+from mcp_a2a_transports._link_server import PATH, bind, open_node_server
 from mcp_a2a_transports._links import Links, answered_in_time, keep_links
 from mcp_a2a_transports.surroundings import MIN_PORT, Interface, Surroundings, interfaces_here, text_of_end
 
@@ -46,7 +46,7 @@ class DirectTransport(Transport):
             ends = [listener.getsockname() for listener in listeners]
             async with (
                 open_client() as client,
-                open_link_server() as (server, runner),
+                open_node_server() as (server, runner),
                 keep_links(credentials, handler) as links,
                 server.admit_to(links, runner, listeners),
             ):

@@ -33,18 +33,16 @@ from mcp_a2a.protocol.identity import Identity
 from mcp_a2a.protocol.pending_connections import WAIT_SECONDS, host_of, is_here
 from mcp_a2a.protocol.relay_limits import HERE, HOST, KEY, NETWORK, RelayLimits
 from mcp_a2a.protocol.relay_session import RelaySession
-from mcp_a2a_transports._link_server import AGENT, PATH, address_of, asks_for_link, refusal
+from mcp_a2a_transports._link_server import LinkServer, address_of
 from mcp_a2a_transports._tasks import background_tasks
 from mcp_a2a_transports._websocket import Connection
 from mcp_a2a_transports.relay.connection_limits import ConnectionLimits
 from mcp_a2a_transports.relay.server_desk import RelayDesk, RelayKey
 from mcp_a2a_transports.relay.server_http import Pages, RelayFacts, real_host
 from mcp_a2a_transports.relay.server_wheel import CLOSE_SECONDS, Wheel
-from mcp_a2a_transports.relay.server_wire import ServerWire, Transport
+from mcp_a2a_transports.relay.server_wire import ServerWire
 
 logger = logging.getLogger(__name__)
-_http_logger = logging.getLogger(f"{__name__}.http")
-_http_logger.setLevel(logging.CRITICAL)  # aiohttp would quote whatever a stranger sent
 
 MAX_MESSAGE = MAX_FRAME + 64 * 1024
 """A little more than any frame has: an envelope that is a little too large is refused by its id."""
@@ -76,11 +74,15 @@ class _Heard(Protocol):
     data: str | bytes
 
 
-class RelayListener(web.Server):
+class RelayListener(LinkServer):
     """Everything of a relay but the opening of its socket and its disk."""
 
+    max_message = MAX_MESSAGE
+    close_seconds = CLOSE_SECONDS
+    autoclose = False
+
     def __init__(self, credentials: Credentials, store: MailboxStore, options: RelayOptions, clock: SoundClock) -> None:
-        super().__init__(self._serve, access_log=None, logger=_http_logger, lingering_time=0)
+        super().__init__()
         self._credentials = credentials
         self._options = options
         admission = Admission(closed=options.closed)
@@ -98,7 +100,6 @@ class RelayListener(web.Server):
         self._pages = Pages(self.facts, options.may_look, options.host)
         self._wheel.ticked, self._wheel.swept = self._turn_out_the_overdue, self._limits.forget
         self._started_at = time.monotonic()
-        self._is_leaving = False
 
     # --- for the operator -------------------------------------------------------------------------
 
@@ -134,22 +135,21 @@ class RelayListener(web.Server):
 
     async def leave(self) -> None:
         """Say goodbye on every connection."""
-        self._is_leaving = True
+        self.is_serving = False
         await self._wheel.leave()
 
     # --- connections without a proven key ---------------------------------------------------------
 
     @override
-    def connection_made(self, handler: web.RequestHandler, transport: Connection) -> None:
-        super().connection_made(handler, transport)  # type: ignore[arg-type]  # the very same
-        address, now = address_of(transport).host, time.monotonic()
+    def _lets_in(self, handler: web.RequestHandler, connection: Connection, now: float) -> bool:
+        address = address_of(connection).host
         if not self._limits.lets_in(address, len(self._connections), now):
-            self._loop.call_soon(transport.abort)  # aiohttp has begun with it, and fails where it is gone by then
-            return
+            return False
         leaves = self._limits.arrived(handler, address, now)
         if leaves is not None:
             self._limits.settled(leaves)
             self._turn_out(leaves, ByeCode.BUSY)
+        return True
 
     @override
     def connection_lost(self, handler: web.RequestHandler, exc: BaseException | None = None) -> None:
@@ -160,45 +160,29 @@ class RelayListener(web.Server):
         for handler in self._limits.overdue(now):
             self._turn_out(handler, ByeCode.TIMEOUT)
 
-    def _turn_out(self, handler: web.RequestHandler, code: ByeCode) -> None:
-        wire = next((wire for wire in self._wheel.wires.values() if wire.transport is handler.transport), None)
-        if wire is not None:
-            wire.session.close(code, time.monotonic())
-        elif handler.transport is not None:
-            handler.transport.abort()
-
     # --- requests ---------------------------------------------------------------------------------
 
-    async def _serve(self, request: web.BaseRequest) -> web.StreamResponse:
-        connection = request.transport
-        if connection is None or self._is_leaving:
-            return refusal()
-        peer = address_of(connection).host
-        host = real_host(request, peer, behind_proxy=self._options.behind_proxy)
-        if request.path != PATH:
-            page = self._pages.answer(request, peer, host)
-            if page is not None:
-                self._limits.settled(request.protocol)
-            return page or refusal()
-        websocket = web.WebSocketResponse(
-            timeout=CLOSE_SECONDS, autoclose=False, autoping=False, compress=False, max_msg_size=MAX_MESSAGE
-        )
-        if not asks_for_link(request, websocket):
-            return refusal()
-        websocket.headers["Server"] = AGENT
-        await websocket.prepare(request)
-        await self._accompany(request.protocol, websocket, connection, host_of(host))
-        return websocket
+    def _host(self, request: web.BaseRequest, connection: Connection) -> str:
+        return real_host(request, address_of(connection).host, behind_proxy=self._options.behind_proxy)
 
+    @override
+    def _page(self, request: web.BaseRequest, connection: Connection) -> web.Response | None:
+        page = self._pages.answer(request, address_of(connection).host, self._host(request, connection))
+        if page is not None:
+            self._limits.settled(request.protocol)
+        return page
+
+    @override
     async def _accompany(
-        self, handler: web.RequestHandler, websocket: web.WebSocketResponse, connection: Transport, host: str
+        self, request: web.BaseRequest, websocket: web.WebSocketResponse, connection: Connection
     ) -> None:
-        now = time.monotonic()
+        now, handler, host = time.monotonic(), request.protocol, host_of(self._host(request, connection))
         secret = self._credentials.randomness(NONCE_SIZE)
         handshake = Handshake(Side.LISTENER, self._credentials.identity, self._credentials.bundle(), secret, ROLE)
         session = RelaySession(self.desk, handshake, now, self._wheel.has_output)
         session.host = host
-        wire = ServerWire(session, connection, host)
+        self._goodbyes[handler] = lambda code: session.close(code, time.monotonic())
+        wire = ServerWire(session, connection)
         self._limits.linked(handler, host)
         self._wheel.add(wire)
         try:

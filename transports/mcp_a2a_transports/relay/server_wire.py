@@ -7,9 +7,9 @@ transport once per round of the event loop, however many frames there are.
 from __future__ import annotations
 
 import struct
-from typing import Protocol
 
 from mcp_a2a.protocol.relay_session import RelaySession
+from mcp_a2a_transports._websocket import Connection
 
 HIGH_BYTES = 256 * 1024
 """What may be unsent before nothing more is read from a connection, nor said unasked."""
@@ -26,39 +26,14 @@ _MEDIUM = struct.Struct(">BBH")
 _LARGE = struct.Struct(">BBQ")
 
 
-class Transport(Protocol):
-    """The part of an asyncio transport that is needed here."""
-
-    def write(self, data: bytes) -> None:
-        """Send, at once or later."""
-        ...
-
-    def get_write_buffer_size(self) -> int:
-        """What is not yet sent."""
-        ...
-
-    def is_closing(self) -> bool:
-        """True if it is closed or being closed."""
-        ...
-
-    def close(self) -> None:
-        """Close when everything is sent."""
-        ...
-
-    def abort(self) -> None:
-        """Close at once."""
-        ...
-
-
 class ServerWire:
     """A session and the transport that its frames go to."""
 
-    __slots__ = ("_said_close", "_unsent", "_unsent_since", "close_at", "host", "session", "transport")
+    __slots__ = ("_said_close", "_unsent", "_unsent_since", "close_at", "session", "transport")
 
-    def __init__(self, session: RelaySession, transport: Transport, host: str) -> None:
+    def __init__(self, session: RelaySession, transport: Connection) -> None:
         self.session = session
         self.transport = transport
-        self.host = host
         self.close_at: float | None = None
         """When a closed one is cut, should the other side not close."""
         self._said_close = False
