@@ -7,8 +7,6 @@ that reach does not exist (A2A 13.1).
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 from pydantic import Field, JsonValue
 
 from mcp_a2a.api.request import Request
@@ -46,7 +44,7 @@ class A2AAnswer(View):
     """Where to follow it from, if that was asked for; `task` is then the task as it was there."""
 
 
-class A2ASendRequest(Reach, Request[A2AAnswer]):
+class A2ASendRequest(Reach, Request[A2AAnswer], operation="a2a_send"):
     """A message to an agent: it opens a task, or with `task_id` in it goes on in one. Durable before the answer.
 
     Raises:
@@ -57,7 +55,6 @@ class A2ASendRequest(Reach, Request[A2AAnswer]):
         PeerNotFoundError, AmbiguousNameError, TooLargeError, UnsendableError
     """
 
-    operation: ClassVar[str] = "a2a_send"
     message: Message
     skill: str | None = Field(default=None, min_length=1, max_length=128)
     wait_seconds: float = Field(default=0, ge=0, le=86_400)
@@ -74,19 +71,18 @@ class A2ASendRequest(Reach, Request[A2AAnswer]):
     """Give a cursor from which `a2a_follow` tells all that happens to the task, from its very beginning."""
 
 
-class A2AGetRequest(Reach, Request[A2AAnswer]):
+class A2AGetRequest(Reach, Request[A2AAnswer], operation="a2a_get"):
     """A task of the caller by its whole id.
 
     Raises:
         TaskNotFoundError
     """
 
-    operation: ClassVar[str] = "a2a_get"
     task_id: str = Field(max_length=256)
     wait_seconds: float = Field(default=0, ge=0, le=86_400)
 
 
-class A2ACancelRequest(Reach, Request[A2AAnswer]):
+class A2ACancelRequest(Reach, Request[A2AAnswer], operation="a2a_cancel"):
     """Withdraw a task of the caller.
 
     Raises:
@@ -94,7 +90,6 @@ class A2ACancelRequest(Reach, Request[A2AAnswer]):
         TransitionError: it has ended.
     """
 
-    operation: ClassVar[str] = "a2a_cancel"
     task_id: str = Field(max_length=256)
     wait_seconds: float = Field(default=0, ge=0, le=86_400)
     """How long to wait for the agent to say that it has stopped."""
@@ -108,14 +103,13 @@ class A2ATaskPage(View):
     total_size: int
 
 
-class A2AListRequest(Reach, Request[A2ATaskPage]):
+class A2AListRequest(Reach, Request[A2ATaskPage], operation="a2a_list"):
     """Tasks of the caller at that agent, newest status first. `page_token` continues a list.
 
     Raises:
         ConfigurationError: the page token is not one of ours.
     """
 
-    operation: ClassVar[str] = "a2a_list"
     context_id: str | None = None
     status: TaskState | None = None
     page_size: int = Field(default=50, ge=1, le=100)
@@ -139,14 +133,13 @@ class A2AFollowView(View):
     """The task is in a terminal state (or, without `to_end`, an interrupted one), and all up to there was told."""
 
 
-class A2AFollowRequest(Reach, Request[A2AFollowView]):
+class A2AFollowRequest(Reach, Request[A2AFollowView], operation="a2a_follow"):
     """What happens to a task of the caller. Without a cursor, the task as it is; with one, what came after.
 
     Raises:
         TaskNotFoundError
     """
 
-    operation: ClassVar[str] = "a2a_follow"
     task_id: str = Field(max_length=256)
     cursor: str | None = Field(default=None, max_length=128)
     wait_seconds: float = Field(default=0, ge=0, le=86_400)
@@ -169,34 +162,28 @@ class A2APushRequest(Reach):
     """The one to set."""
 
 
-class A2APushSetRequest(A2APushRequest, Request[A2APushView]):
+class A2APushSetRequest(A2APushRequest, Request[A2APushView], operation="a2a_push_set"):
     """A configuration to keep.
 
     Raises:
         TaskNotFoundError, PushUrlError
     """
 
-    operation: ClassVar[str] = "a2a_push_set"
 
-
-class A2APushGetRequest(A2APushRequest, Request[A2APushView]):
+class A2APushGetRequest(A2APushRequest, Request[A2APushView], operation="a2a_push_get"):
     """The configuration with that id, or all of the task.
 
     Raises:
         TaskNotFoundError: no such task, or no such configuration of it.
     """
 
-    operation: ClassVar[str] = "a2a_push_get"
 
-
-class A2APushDeleteRequest(A2APushRequest, Request[A2APushView]):
+class A2APushDeleteRequest(A2APushRequest, Request[A2APushView], operation="a2a_push_delete"):
     """A configuration to forget; one that is not there counts as forgotten.
 
     Raises:
         TaskNotFoundError
     """
-
-    operation: ClassVar[str] = "a2a_push_delete"
 
 
 class A2ACardView(View):
@@ -205,7 +192,7 @@ class A2ACardView(View):
     card: dict[str, JsonValue]
 
 
-class A2ACardRequest(Request[A2ACardView]):
+class A2ACardRequest(Request[A2ACardView], operation="a2a_card"):
     """Sign the card of our own agent as an A2A server of ours shows it.
 
     It may say where and how it is served, and nothing else than ours does.
@@ -214,5 +201,4 @@ class A2ACardRequest(Request[A2ACardView]):
         CardError: it is not the card of this agent.
     """
 
-    operation: ClassVar[str] = "a2a_card"
     card: dict[str, JsonValue]

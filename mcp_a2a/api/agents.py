@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, JsonValue
 
@@ -63,13 +63,12 @@ class DiscoverView(View):
     """Ids of skills that agents here have, where none matches."""
 
 
-class DiscoverRequest(Request[DiscoverView]):
+class DiscoverRequest(Request[DiscoverView], operation="discover"):
     """Agents that can be sent tasks, best match first.
 
     `settle_seconds` bounds the wait for first answers right after a start.
     """
 
-    operation: ClassVar[str] = "discover"
     query: str | None = None
     skill: str | None = None
     limit: int = Field(default=20, ge=1, le=200)
@@ -86,10 +85,9 @@ class AgentDetail(View):
     """Only for `self`."""
 
 
-class GetAgentRequest(Request[AgentDetail]):
+class GetAgentRequest(Request[AgentDetail], operation="get_agent"):
     """An agent by name, PeerId (did:key) or `self`. A URL that was never met is read only by consent."""
 
-    operation: ClassVar[str] = "get_agent"
     agent: str
     consent: Consent = "ask"
 
@@ -102,14 +100,13 @@ class SetTrustView(View):
     dropped: int = 0
 
 
-class SetTrustRequest(Request[SetTrustView]):
+class SetTrustRequest(Request[SetTrustView], operation="set_trust"):
     """Trust an agent (which releases its held messages), block it (which drops them) or forget it.
 
     The agent is named by name or PeerId. Only ever asked for a person: by the command line, or after an elicitation was
     accepted.
     """
 
-    operation: ClassVar[str] = "set_trust"
     agent: str
     level: Literal["trusted", "blocked", "stranger"]
 
@@ -124,7 +121,7 @@ class ConsentView(View):
     files: bool
 
 
-class ConsentRequest(Request[ConsentView]):
+class ConsentRequest(Request[ConsentView], operation="consent"):
     """What a person allowed to be sent to an agent; with `answer`, what they answered just now.
 
     Only ever asked for a person: by `mcp-a2a allow`, or after an elicitation.
@@ -133,7 +130,6 @@ class ConsentRequest(Request[ConsentView]):
         PeerNotFoundError: no such agent; a name does not count.
     """
 
-    operation: ClassVar[str] = "consent"
     agent: str
     """Its did, the beginning of it, its URL or the handle of that. Never a name, which the agent chooses."""
     answer: Literal["allowed", "declined", "forgotten"] | None = None
@@ -164,13 +160,11 @@ class PeersView(View):
     """What the user calls whom: by did, or by the URL of an agent without one."""
 
 
-class PeersRequest(Request[PeersView]):
+class PeersRequest(Request[PeersView], operation="peers"):
     """The known agents and the contact requests; no arguments."""
 
-    operation: ClassVar[str] = "peers"
 
-
-class AddPeerRequest(Request[AgentView]):
+class AddPeerRequest(Request[AgentView], operation="add_peer"):
     """Dial an address and remember it: HOST:PORT of a node's listener, or the URL of an A2A agent.
 
     Only ever a person's: a URL may lead into a private network.
@@ -179,7 +173,6 @@ class AddPeerRequest(Request[AgentView]):
         NoRouteError: no node answers there.
     """
 
-    operation: ClassVar[str] = "add_peer"
     address: str
     headers: dict[str, str] | None = Field(default=None, repr=False)
     """Credentials for an agent at a URL, for its origin only. None leaves those that it has."""

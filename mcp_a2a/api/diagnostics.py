@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 from pydantic import Field
 
 from mcp_a2a.api.request import Request
@@ -22,14 +20,13 @@ class PingView(View):
     tried: tuple[PeerText, ...] = ()
 
 
-class PingRequest(Request[PingView]):
+class PingRequest(Request[PingView], operation="ping"):
     """One sealed message to an agent, and its signed receipt back.
 
     Raises:
         PeerNotFoundError, AmbiguousNameError
     """
 
-    operation: ClassVar[str] = "ping"
     agent: str
     timeout_seconds: float = Field(default=5, gt=0, le=60)
 
@@ -51,7 +48,5 @@ class NetcheckView(View):
     checks: tuple[CheckView, ...]
 
 
-class NetcheckRequest(Request[NetcheckView]):
+class NetcheckRequest(Request[NetcheckView], operation="netcheck"):
     """What of the network works from here, tried out now."""
-
-    operation: ClassVar[str] = "netcheck"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Literal
 
 from pydantic import Field
 
@@ -74,7 +74,7 @@ class FilesView(View):
     files: tuple[FileGrant, ...]
 
 
-class FilesRequest(Request[FilesView]):
+class FilesRequest(Request[FilesView], operation="open_files"):
     """How to read the files of a task, both ways, for programs of this person and its A2A server.
 
     `caller` sees its own tasks only; None is the owner of this node.
@@ -83,7 +83,6 @@ class FilesRequest(Request[FilesView]):
         TaskNotFoundError
     """
 
-    operation: ClassVar[str] = "open_files"
     task_id: str
     caller: str | None = None
 
@@ -107,7 +106,7 @@ class SavedFilesView(View):
     next: Fact
 
 
-class SaveFilesRequest(Request[SavedFilesView]):
+class SaveFilesRequest(Request[SavedFilesView], operation="save_files"):
     """Write the files that the other side sent, under new names, into a folder; without one, into that for downloads.
 
     Nothing is overwritten.
@@ -117,6 +116,5 @@ class SaveFilesRequest(Request[SavedFilesView]):
         FileError: there are none, or they cannot be written.
     """
 
-    operation: ClassVar[str] = "save_files"
     task_id: str
     folder: str | None = None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 from typing_extensions import override
@@ -50,21 +50,20 @@ class InboxView(View):
     next: Fact
 
 
-class CheckInboxRequest(Request[InboxView]):
+class CheckInboxRequest(Request[InboxView], operation="check_inbox"):
     """Lease waiting work, for 15 min; `working` renews the lease.
 
     `holder` names who will answer; the leases of a "worker" end with its process. With `limit` 0 nothing is leased: the
     call waits for cancellations of what the holder has.
     """
 
-    operation: ClassVar[str] = "check_inbox"
     wait_seconds: float = Field(default=0, ge=0, le=86_400)
     limit: int = Field(default=5, ge=0, le=100)
     holder: str = CLIENT
     worker: bool = False
 
 
-class AnswerRequest(Attachments, Request[TaskView]):
+class AnswerRequest(Attachments, Request[TaskView], operation="answer_task"):
     """Report progress, a result, a failure or a question for a leased task; `working` also renews the lease.
 
     `crashed` is no answer: this attempt came to nothing, and the task is offered again.
@@ -78,7 +77,6 @@ class AnswerRequest(Attachments, Request[TaskView]):
     def waits(self) -> bool:
         return bool(self.files or self.parts or self.chunks)  # what is attached is read first
 
-    operation: ClassVar[str] = "answer_task"
     task_id: str
     status: Literal["working", "completed", "failed", "input_required", "auth_required", "rejected", "crashed"]
     text: str | None = None

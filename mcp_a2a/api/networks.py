@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 from pydantic import Field
 
 from mcp_a2a.api.request import Request
@@ -47,7 +45,7 @@ class InviteView(View):
     warnings: tuple[PeerText, ...] = ()
 
 
-class InviteRequest(Request[InviteView]):
+class InviteRequest(Request[InviteView], operation="invite"):
     """A ticket to a network, which is made when there is none of that name.
 
     `relays` are added to those that the network has.
@@ -56,7 +54,6 @@ class InviteRequest(Request[InviteView]):
         RelayError, NetworkError
     """
 
-    operation: ClassVar[str] = "invite"
     network: str = Field(min_length=1, max_length=64)
     relays: tuple[str, ...] = ()
     uses: int | None = Field(default=None, ge=1, le=1000)
@@ -76,7 +73,7 @@ class JoinView(View):
     warnings: tuple[PeerText, ...] = ()
 
 
-class JoinRequest(Request[JoinView]):
+class JoinRequest(Request[JoinView], operation="join"):
     """Become a member of a network by a ticket.
 
     `wait_seconds` bounds the wait for the first view of the members.
@@ -85,7 +82,6 @@ class JoinRequest(Request[JoinView]):
         TicketError, RelayError, NetworkError
     """
 
-    operation: ClassVar[str] = "join"
     ticket: str
     wait_seconds: float = Field(default=10, ge=0, le=120)
     allow_private: bool = False
@@ -98,20 +94,17 @@ class NetworksView(View):
     networks: tuple[NetworkView, ...]
 
 
-class NetworksRequest(Request[NetworksView]):
+class NetworksRequest(Request[NetworksView], operation="networks"):
     """The networks that we are a member of, and the state of their relays."""
 
-    operation: ClassVar[str] = "networks"
 
-
-class LeaveRequest(Request[NetworkView]):
+class LeaveRequest(Request[NetworkView], operation="leave"):
     """Leave a network: withdraw our entry, forget the secret and the agents that are known only by it.
 
     Raises:
         NetworkNotFoundError
     """
 
-    operation: ClassVar[str] = "leave"
     network: str
 
 
@@ -125,14 +118,13 @@ class RotateView(View):
     warnings: tuple[PeerText, ...] = ()
 
 
-class RotateRequest(Request[RotateView]):
+class RotateRequest(Request[RotateView], operation="rotate"):
     """A new secret for a network of ours, handed sealed to all members but these (names or dids).
 
     Raises:
         NetworkNotFoundError, NetworkError, PeerNotFoundError
     """
 
-    operation: ClassVar[str] = "rotate"
     network: str
     without: tuple[str, ...] = ()
     check_only: bool = False

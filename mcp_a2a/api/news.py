@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Literal
 
 from pydantic import Field
 
@@ -55,13 +55,12 @@ class NewsView(View):
     """Events that are no longer kept."""
 
 
-class NewsRequest(Request[NewsView]):
+class NewsRequest(Request[NewsView], operation="news"):
     """Events after number `after` of the run `run`, waiting for some; without these, only the number of the last one.
 
     Only ever asked for the owner of the node.
     """
 
-    operation: ClassVar[str] = "news"
     after: int | None = None
     run: str | None = None
     received: bool = True

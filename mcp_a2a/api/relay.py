@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Literal
 
 from mcp_a2a.api.request import Request
 from mcp_a2a.api.view import View
@@ -70,16 +70,12 @@ class RelayMembersView(View):
     members: tuple[RelayMemberView, ...]
 
 
-class RelayStatusRequest(Request[RelayStatusView]):
+class RelayStatusRequest(Request[RelayStatusView], operation="status"):
     """The state of the relay."""
 
-    operation: ClassVar[str] = "status"
 
-
-class RelayMembersRequest(Request[RelayMembersView]):
+class RelayMembersRequest(Request[RelayMembersView], operation="members"):
     """The keys that were admitted or revoked."""
-
-    operation: ClassVar[str] = "members"
 
 
 class RelayMemberRequest(View):
@@ -95,25 +91,20 @@ class RelayMemberRequest(View):
     """For the operator."""
 
 
-class RelayAdmitRequest(RelayMemberRequest, Request[RelayMemberView]):
+class RelayAdmitRequest(RelayMemberRequest, Request[RelayMemberView], operation="admit"):
     """Serve an agent, or the members of a network, at a closed relay."""
 
-    operation: ClassVar[str] = "admit"
 
-
-class RelayRevokeRequest(RelayMemberRequest, Request[RelayMemberView]):
+class RelayRevokeRequest(RelayMemberRequest, Request[RelayMemberView], operation="revoke"):
     """Serve it no longer: its sessions end now, and what waited for it is deleted."""
 
-    operation: ClassVar[str] = "revoke"
 
-
-class RelayUrlRequest(Request[RelayUrlView]):
+class RelayUrlRequest(Request[RelayUrlView], operation="url"):
     """The URL of the relay that runs.
 
     Raises:
         ConfigurationError: it does not run.
     """
 
-    operation: ClassVar[str] = "url"
     new: bool = False
     """Make a new admission secret, which the URL then holds; the old one admits no longer."""

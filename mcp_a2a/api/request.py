@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import ClassVar, Generic, Protocol, TypeVar
 
 from pydantic import ConfigDict
+from typing_extensions import Unpack, override
 
 from mcp_a2a.api.view import View
 
@@ -13,7 +14,7 @@ A = TypeVar("A", bound=View)
 
 
 class Request(View, Generic[A_co]):
-    """A question that a node answers with an `A_co`: `class PingRequest(Request[PingView])`.
+    """A question that a node answers with an `A_co`: `class PingRequest(Request[PingView], operation="ping")`.
 
     Named last among the bases of a class, it leaves them the order of their fields. A process asks few of the
     questions, so the validator of each is built when it is first used.
@@ -28,6 +29,12 @@ class Request(View, Generic[A_co]):
 
     operation: ClassVar[str]
     """The name of the question on the control socket, where processes of two versions may meet."""
+
+    @override
+    def __init_subclass__(cls, *, operation: str = "", **config: Unpack[ConfigDict]) -> None:
+        super().__init_subclass__(**config)
+        if operation:
+            cls.operation = operation
 
 
 class Call(Protocol):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 from mcp_a2a.api.networks import NetworkView
 from mcp_a2a.api.request import Request
 from mcp_a2a.api.view import View
@@ -49,10 +47,8 @@ class RenameView(View):
     """The name that its process was started with, which counts as long as it runs."""
 
 
-class RenameRequest(Request[RenameView]):
+class RenameRequest(Request[RenameView], operation="rename"):
     """Go by the name that a person has kept for this identity, and tell it to every peer.
 
     Only ever asked for a person, by the command line.
     """
-
-    operation: ClassVar[str] = "rename"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -88,19 +88,12 @@ class TaskView(View):
         return self.delivery == Delivery.HELD or self.put_off is not None
 
 
-class SendTaskRequest(PassedOn, Request[TaskView]):
-    """Journal work for one agent, deliver it, and wait for its answer up to `wait_seconds`.
+class SendRequest(PassedOn):
+    """What is sent as a task, and how."""
 
-    Raises:
-        ConsentNeededError, ConsentDeclinedError: a person has to allow it first, or has not; nothing was sent.
-    """
-
-    operation: ClassVar[str] = "send_task"
-    agent: str
     message: str
     parts: tuple[Part, ...] = ()
     """Further parts (data) that travel behind the text."""
-    skill: str | None = Field(default=None, min_length=1, max_length=128)
     wait_seconds: float = Field(default=20, ge=0, le=86_400)
     context_id: str | None = Field(default=None, max_length=256)
     idempotency_key: str | None = Field(default=None, max_length=256)
@@ -108,24 +101,28 @@ class SendTaskRequest(PassedOn, Request[TaskView]):
     """False: fail at once with every attempt when the agent cannot be reached, and keep nothing."""
 
 
-class SendTaskBySkillRequest(PassedOn, Request[TaskView]):
+class SendTaskRequest(SendRequest, Request[TaskView], operation="send_task"):
+    """Journal work for one agent, deliver it, and wait for its answer up to `wait_seconds`.
+
+    Raises:
+        ConsentNeededError, ConsentDeclinedError: a person has to allow it first, or has not; nothing was sent.
+    """
+
+    agent: str
+    skill: str | None = Field(default=None, min_length=1, max_length=128)
+
+
+class SendTaskBySkillRequest(SendRequest, Request[TaskView], operation="send_task_by_skill"):
     """Work for the best agent with the skill; the next one is tried while none has accepted."""
 
-    operation: ClassVar[str] = "send_task_by_skill"
     skill: str = Field(min_length=1, max_length=128)
-    message: str
-    parts: tuple[Part, ...] = ()
-    wait_seconds: float = Field(default=20, ge=0, le=86_400)
-    context_id: str | None = Field(default=None, max_length=256)
-    idempotency_key: str | None = Field(default=None, max_length=256)
-    queue: bool = True
 
 
 Until = Literal["taken", "held_up", "rest", "end"]
 """How far a task has come that is waited for; see `GetTaskRequest`."""
 
 
-class GetTaskRequest(Request[TaskView]):
+class GetTaskRequest(Request[TaskView], operation="get_task"):
     """The state of a task, by its id or a unique prefix of that.
 
     Waits up to `wait_seconds` until it has come so far:
@@ -138,7 +135,6 @@ class GetTaskRequest(Request[TaskView]):
     `text_offset` pages through a long text, in characters.
     """
 
-    operation: ClassVar[str] = "get_task"
     task_id: str
     wait_seconds: float = Field(default=0, ge=0, le=86_400)
     until: Until = "rest"
@@ -146,20 +142,18 @@ class GetTaskRequest(Request[TaskView]):
     text_limit: int | None = Field(default=None, ge=1)
 
 
-class ReplyRequest(PassedOn, Request[TaskView]):
+class ReplyRequest(PassedOn, Request[TaskView], operation="reply_to_task"):
     """A further message in a task that we sent: answers INPUT_REQUIRED, or continues its context."""
 
-    operation: ClassVar[str] = "reply_to_task"
     task_id: str
     message: str
     wait_seconds: float = Field(default=20, ge=0, le=86_400)
     idempotency_key: str | None = Field(default=None, max_length=256)
 
 
-class CancelRequest(Request[TaskView]):
+class CancelRequest(Request[TaskView], operation="cancel_task"):
     """A task that we sent and no longer want."""
 
-    operation: ClassVar[str] = "cancel_task"
     task_id: str
 
 
@@ -181,13 +175,12 @@ class ForgetView(View):
     after: Token | None = None
 
 
-class ForgetRequest(Request[ForgetView]):
+class ForgetRequest(Request[ForgetView], operation="forget"):
     """Finished tasks to be forgotten: those named, or some of those that ended so long ago (`after` goes on).
 
     `count_only` says what would go. Only ever asked for a person.
     """
 
-    operation: ClassVar[str] = "forget"
     task_ids: tuple[str, ...] = ()
     older_than_seconds: float | None = Field(default=None, ge=0)
     after: str | None = None
@@ -203,10 +196,9 @@ class TaskPage(View):
     """What of the database was found damaged, as in `StatusView`: tasks may be missing here."""
 
 
-class ListTasksRequest(Request[TaskPage]):
+class ListTasksRequest(Request[TaskPage], operation="list_tasks"):
     """Tasks, newest change first; `cursor` continues a list."""
 
-    operation: ClassVar[str] = "list_tasks"
     state: Moment | None = None
     direction: Literal["sent", "received"] | None = None
     limit: int = Field(default=20, ge=1, le=100)
