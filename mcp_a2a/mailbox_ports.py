@@ -1,4 +1,4 @@
-"""What a relay needs of its disk. `store.relay_store` implements it, for `mcp_a2a_transports.relay.server`."""
+"""The disk of a relay. `store.relay_store` implements it, for `mcp_a2a_transports.relay.server`."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class KnownKey:
     seq: int
     """The bundle's own number."""
     account: bytes = b""
-    """What its mail is charged to (`relay_limits`)."""
+    """The account that its mail is charged to (`relay_limits`)."""
     settled: bool = True
     """True if it is kept although it has no mail and no entry in a directory."""
 
@@ -62,7 +62,7 @@ class Invitation:
 
 @dataclass(frozen=True, slots=True)
 class RelayTotals:
-    """How much a relay keeps beside messages."""
+    """Counts of a relay's entries beside messages."""
 
     listings: int = 0
     networks: int = 0
@@ -72,7 +72,7 @@ class RelayTotals:
     stranger_size: int = 0
     """Of it, entries and invitations of networks that were not admitted."""
     spare: float = math.inf
-    """How many bytes the disk still takes; negative where its reserve is in use."""
+    """Bytes that the disk still takes; negative where its reserve is in use."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +98,7 @@ class MailboxStore(Protocol):
     # --- messages
 
     def backlog(self) -> Sequence[Backlog]:
-        """What the mailboxes hold."""
+        """The messages on disk, by mailbox and depositor."""
         ...
 
     def last_number(self) -> int:
@@ -147,7 +147,7 @@ class MailboxStore(Protocol):
         ...
 
     def bundle_of(self, key: bytes) -> KnownKey | None:
-        """What is known of a key."""
+        """The record of a key, with its bundle; None for an unknown one."""
         ...
 
     def remember(self, known: KnownKey, now: float) -> None:
@@ -209,7 +209,7 @@ class MailboxStore(Protocol):
         ...
 
     def listings(self, network: PeerId, since: int, max_bytes: int) -> Sequence[Listing]:
-        """What changed in a network after a revision, in order; one at least, where there is one."""
+        """The changes in a network after a revision, in order; at least one, if there is any."""
         ...
 
     def offer(self, invitation: Invitation, now: float, done: Callable[[str | Exception | None], None]) -> None:
@@ -235,7 +235,7 @@ class MailboxStore(Protocol):
         ...
 
     def totals(self) -> RelayTotals:
-        """How much there is beside messages."""
+        """The counts of entries beside messages."""
         ...
 
     def measure(self, done: Callable[[RelayTotals | Exception], None]) -> None:

@@ -59,7 +59,7 @@ class NodeApi(Protocol):
 
 @dataclass(frozen=True)
 class Credentials:
-    """What a transport needs to prove who we are, and the world it may not touch by itself."""
+    """The identity that a transport proves, and the sources of time and chance that it may not touch by itself."""
 
     identity: Identity
     bundle: Callable[[], KeyBundle]
@@ -74,7 +74,7 @@ class Link(Protocol):
 
     @property
     def peer(self) -> PeerId:
-        """Who is at the other end, proven by the handshake."""
+        """The other end, proven by the handshake."""
         ...
 
     @property
@@ -89,7 +89,7 @@ class Link(Protocol):
 
     @property
     def route(self) -> str:
-        """How it was reached: "local", "lan", "direct" or "relay"."""
+        """The route of the link: "local", "lan", "direct" or "relay"."""
         ...
 
     @property
@@ -160,7 +160,7 @@ class LinkHandler(Protocol):
         ...
 
     def standing(self, peer: PeerId) -> Standing:
-        """Who a peer is to us: it decides who gets a place where there are more peers than places."""
+        """The standing of a peer, which decides who gets a place where there are more peers than places."""
         return Standing.MEMBER
 
     def link_closed(self, link: Link, reason: str, *, goodbye: bool) -> None:
@@ -201,7 +201,7 @@ class Transport(Protocol):
 
 @dataclass(frozen=True)
 class Announcement:
-    """What a lookup may tell the world about us: key and port, nothing else."""
+    """The announcement of a lookup: our key and port, nothing else."""
 
     peer: PeerId
     port: int
@@ -209,7 +209,7 @@ class Announcement:
 
 @dataclass(frozen=True)
 class Sighting:
-    """Where a peer may be reached, as one lookup saw it. A hint: the handshake decides who is there."""
+    """An address of a peer, as one lookup saw it. A hint: the handshake decides which peer is there."""
 
     peer: PeerId
     addresses: tuple[TransportAddr, ...]
@@ -225,7 +225,7 @@ class LookupHandler(Protocol):
         ...
 
     def lost(self, peer: PeerId, provenance: str) -> None:
-        """That lookup no longer sees the peer."""
+        """Report that a lookup no longer sees the peer."""
         ...
 
 
@@ -264,7 +264,7 @@ class AddressLookup(Protocol):
 
     @property
     def detail(self) -> str:
-        """How it looks at the moment, for people: "IPv4 and IPv6", for example; empty if that is always the same."""
+        """The present coverage in words for people: "IPv4 and IPv6", for example; empty if it never changes."""
         return ""
 
     @property

@@ -38,7 +38,7 @@ class RelayHandler(Protocol):
         ...
 
     def presence(self, url: str, network: PeerId, online: Sequence[PeerId], offline: Sequence[PeerId]) -> None:
-        """Who of the network the relay sees coming and going."""
+        """Report the members of a network that came to the relay, and those that left it."""
         ...
 
     def doubled(self, url: str) -> None:
@@ -57,7 +57,7 @@ class Watched:
 
 @dataclass(frozen=True)
 class RelayState:
-    """How it stands with one relay."""
+    """The state of the session with one relay."""
 
     url: str
     connected: bool

@@ -59,7 +59,7 @@ class HookGoneError(WebError):
 
 
 class Range(StrEnum):
-    """Where calls to an agent may lead."""
+    """The addresses to which calls to an agent may lead."""
 
     PUBLIC_HTTPS = "public https"
     PUBLIC = "public"
@@ -166,7 +166,7 @@ class WebSighting:
 
     @property
     def card_url(self) -> str:
-        """Where its card is."""
+        """The URL of its card."""
         return f"http{'s' if self.tls else ''}://{host_in_url(self.host)}:{self.port}{self.path}"
 
 

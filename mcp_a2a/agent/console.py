@@ -1,4 +1,4 @@
-"""What an agent's owner sees: one line when it is ready, one per task."""
+"""The terminal of an agent's owner: one line when the agent is ready, one per task."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ REASON_CHARS = 120
 
 @dataclass(frozen=True)
 class Console:
-    """Where and how an agent reports to its owner."""
+    """The stream on which an agent reports to its owner, and the form of its lines."""
 
     ready: Callable[[AgentDetail, Served | None], None]
     task: Callable[[TaskEvent], None]
@@ -77,7 +77,7 @@ def ready_line(me: AgentDetail) -> str:
 
 
 def served_lines(served: Served) -> list[str]:
-    """Where it speaks A2A, and what a client must send."""
+    """The URLs at which the agent speaks A2A, and the credentials that a client must send."""
     where = f"A2A at {served.url}/   card: {served.url}/.well-known/agent-card.json"
     grpc = [f"A2A by gRPC at {served.grpc}"] if served.grpc is not None else []
     return [where, *served.how_to_call(show=sys.stdout.isatty()), *grpc]
@@ -108,7 +108,7 @@ def _ready_json(me: AgentDetail, served: Served | None) -> str:
 
 
 def task_line(event: TaskEvent) -> str:
-    """What happened with a task, without its content; why, where it failed."""
+    """A line about an event of a task, without its content; with the reason of a failure."""
     skill = preview(event.item.skill or "task", 40)
     line = f"{event.item.task_id}  {skill}  {event.kind}"
     if event.kind == "working":

@@ -140,7 +140,10 @@ class Agent:
         return tuple(self._skills.values())
 
     def service(self, name: str | None = None) -> Service:
-        """What a node is asked to offer; `name` is what to call it instead.
+        """The service that a node offers for this agent.
+
+        Args:
+            name: a name for it other than the agent's own.
 
         Raises:
             ConfigurationError: the agent has no skill.

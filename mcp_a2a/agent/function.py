@@ -28,7 +28,7 @@ STREAMED = Outcome("completed")
 
 @dataclass(frozen=True)
 class SkillNotes:
-    """What its author says about a skill; the function says the rest."""
+    """The author's notes about a skill: id, name, description, tags and examples; the function says the rest."""
 
     id: str | None = None
     name: str | None = None
@@ -50,7 +50,7 @@ class FunctionSkill:
         self._function = function
         self._is_asynchronous = inspect.isasyncgenfunction(function) or inspect.iscoroutinefunction(function)
         self.module: str | None = getattr(function, "__module__", None)
-        """Where it was written."""
+        """The module of the function."""
         self.signature = Signature.of(self.id, function)
         name = notes.name or self.id.replace("-", " ").capitalize()
         self.card = AgentSkill(
@@ -90,7 +90,7 @@ class FunctionSkill:
 
 
 class _Steps:
-    """What a generator has yielded: text on the way is progress, all else a result, and so is text at the end."""
+    """The yields of a generator: text on the way is progress; text at the end, and all else, is a result."""
 
     def __init__(self) -> None:
         self._results: list[object] = []
@@ -135,7 +135,7 @@ def _run_blocking(task: TaskContext, call: Function) -> object:
 
 
 def _follow_blocking(task: TaskContext, steps: Generator[object, None, object]) -> object:
-    """The same for an ordinary generator, whose `return` outweighs its last `yield`."""
+    """Follow an ordinary generator, as `_follow` does; its `return` outweighs its last `yield`."""
     taken = _Steps()
     while True:
         try:
@@ -156,12 +156,12 @@ def _follow_blocking(task: TaskContext, steps: Generator[object, None, object]) 
 
 _running: list[int] = []
 _own: list[str | None] = []
-"""What the variable was before the first of those that run."""
+"""The value of the variable before the first of those that run."""
 
 
 @contextmanager
 def hop_in_environment(hop: int) -> Iterator[None]:
-    """What this process starts meanwhile is part of work that was passed on so often."""
+    """Set the hop count in the environment of the processes that are started meanwhile."""
     if not _running:
         _own.append(os.environ.get(HOP))
     _running.append(hop)

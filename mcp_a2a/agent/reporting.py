@@ -1,7 +1,8 @@
-"""What a server or an agent tells its terminal: a line for each thing that happens, and no more than fit.
+"""Lines of a server or an agent on its terminal: one for each event, and no more than fit.
 
-Peers and clients decide how much happens. So lines are bounded: a burst is shown, then two a second, and of what was
-left out the number. They are written in a thread, because a terminal that is stopped (Ctrl-S) must not stop the server.
+Peers and clients decide how many events there are. So lines are bounded: a burst is shown, then two a second, and the
+number of those left out. They are written in a thread, because a terminal that is stopped (Ctrl-S) must not stop the
+server.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ BACKLOG = 256
 """Events of the HTTP server, and lines of an agent, that wait to be written."""
 
 END_SECONDS = 1.0
-"""How long a terminal that is stopped may keep the end of a program waiting."""
+"""Seconds for which a stopped terminal may delay the end of a program."""
 
 Item: TypeAlias = EventView | str
 """An event, or the line for one."""
@@ -168,7 +169,7 @@ class Reporter:
 
 
 class Bound:
-    """Which events get a line. Sans-I/O."""
+    """Decides which events get a line. Sans-I/O."""
 
     def __init__(self, now: float) -> None:
         self._bucket = Bucket(LINES, now)

@@ -1,4 +1,4 @@
-"""What a skill returned, as the sender gets it: text for people and models, data for programs."""
+"""The result of a skill as the sender gets it: text for people and models, data for programs."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _KINDS = {
     "name": (str, NoneType),
     "media_type": (str, NoneType),
 }
-"""What the fields of a File may be, said to its author before it is sent off."""
+"""The types that the fields of a File may have; a wrong one is told to its author before the file is sent."""
 
 _WANTED = {"path": "a path", "content": "bytes", "name": "text", "media_type": "text"}
 
@@ -54,10 +54,10 @@ class File:
 
     @property
     def argument(self) -> FileArg | None:
-        """How the node is told of it, where it is on the disk.
+        """The argument that names this file to the node; None if it is not on the disk.
 
         Raises:
-            TypeError: its path, name or media type cannot be told.
+            TypeError: its path, name or media type has a wrong type.
         """
         if self.path is None:
             return None

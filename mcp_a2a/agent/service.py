@@ -1,4 +1,4 @@
-"""What a node is asked to offer: a card, and who does the work."""
+"""The service that a node offers: a card, and the handler of its tasks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a skill's function takes: its hints become the input schema, a task's content its arguments.
+"""The signature of a skill's function: its hints become the input schema, a task's content its arguments.
 
 | the function takes | the task brings |
 |---|---|
@@ -44,7 +44,7 @@ _STRICT_NAMES = ConfigDict(extra="forbid")
 
 
 class ArgumentsError(ValueError):
-    """What the task brought are not the arguments of the skill; the message says what it takes."""
+    """The content of a task does not fit the skill's parameters; the message names the parameters."""
 
 
 @dataclass(frozen=True)
@@ -150,7 +150,7 @@ class Signature:
         return {str(field.alias): getattr(model, name) for name, field in self.model.model_fields.items()}
 
     def _unset(self, values: Mapping[str, object], error: ValidationError) -> set[str]:
-        """What is null and may be left out, and cannot be null: models write so what they do not give."""
+        """Names of parameters that are null, may be left out, and cannot be null: models write so for "not given"."""
         optional = {str(field.alias) for field in self.model.model_fields.values() if not field.is_required()}
         wrong = {str(one["loc"][0]) for one in error.errors(include_url=False) if one["loc"]}
         return {name for name in optional & wrong if name in values and values[name] is None}

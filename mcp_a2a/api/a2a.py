@@ -1,8 +1,8 @@
-"""What an A2A client asks a node: the operations of A2A 3.1, whatever binding brought them.
+"""The requests of an A2A client to a node: the operations of A2A 3.1, for every binding.
 
 The nouns are those of A2A, raw as they travel. Every operation is within the reach of one caller at one agent: `agent`
-says whose tasks are meant ("self", or an agent behind this node by did or URL), `caller` who asks. What is outside of
-that reach does not exist (A2A 13.1).
+names the agent whose tasks are meant ("self", or an agent behind this node by did or URL), `caller` the client. A task
+outside of that reach does not exist (A2A 13.1).
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ OWN_AGENT = "self"
 
 
 class Reach(View):
-    """Whose tasks, and who asks. The A2A server has authenticated `caller`; "" is the owner of this node."""
+    """An agent, and the client that asks. The A2A server has authenticated `caller`; "" is the owner of this node."""
 
     agent: str = OWN_AGENT
     caller: str = Field(default=OWNER, max_length=64)
@@ -41,7 +41,7 @@ class A2AAnswer(View):
     reply: Message | None = None
     """The agent meant no task by it: A2A shows the message only."""
     cursor: str | None = None
-    """Where to follow it from, if that was asked for; `task` is then the task as it was there."""
+    """The cursor from which to follow the task, if that was asked for; `task` is then the task at that point."""
 
 
 class A2ASendRequest(Reach, Request[A2AAnswer], operation="a2a_send"):
@@ -58,15 +58,15 @@ class A2ASendRequest(Reach, Request[A2AAnswer], operation="a2a_send"):
     message: Message
     skill: str | None = Field(default=None, min_length=1, max_length=128)
     wait_seconds: float = Field(default=0, ge=0, le=86_400)
-    """How long to wait for a terminal or interrupted state."""
+    """Longest wait for a terminal or interrupted state, in seconds."""
     idempotency_key: str | None = Field(default=None, max_length=256)
     """Calling again with it is the same task. A message id is not enough: clients use one for several messages."""
     again: bool = False
-    """The same call was made before, of a node that went away."""
+    """True if the same call was made before, of a node that went away."""
     push_config: TaskPushNotificationConfig | None = None
     consent: Consent = "ask"
     hop: int = Field(default=0, ge=0, le=MAX_HOP)
-    """How often the work was passed on before, as the message says (`HOP`)."""
+    """Number of agents that passed the work on before, by the message's own count (`HOP`)."""
     follow: bool = False
     """Give a cursor from which `a2a_follow` tells all that happens to the task, from its very beginning."""
 
@@ -92,7 +92,7 @@ class A2ACancelRequest(Reach, Request[A2AAnswer], operation="a2a_cancel"):
 
     task_id: str = Field(max_length=256)
     wait_seconds: float = Field(default=0, ge=0, le=86_400)
-    """How long to wait for the agent to say that it has stopped."""
+    """Longest wait for the agent to say that it has stopped, in seconds."""
 
 
 class A2ATaskPage(View):
@@ -126,7 +126,7 @@ class A2AFollowView(View):
 
     task: TaskDocument | None = None
     reply: Message | None = None
-    """As in `A2AAnswer`."""
+    """The reply of the agent, as in `A2AAnswer`."""
     events: tuple[StreamResponse, ...] = ()
     cursor: str
     over: bool
@@ -134,7 +134,7 @@ class A2AFollowView(View):
 
 
 class A2AFollowRequest(Reach, Request[A2AFollowView], operation="a2a_follow"):
-    """What happens to a task of the caller. Without a cursor, the task as it is; with one, what came after.
+    """The events of a task of the caller: the task as it is without a cursor, later events with one.
 
     Raises:
         TaskNotFoundError
@@ -187,7 +187,7 @@ class A2APushDeleteRequest(A2APushRequest, Request[A2APushView], operation="a2a_
 
 
 class A2ACardView(View):
-    """The same card, signed."""
+    """The signed card."""
 
     card: dict[str, JsonValue]
 

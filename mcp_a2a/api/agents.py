@@ -34,7 +34,7 @@ class AgentView(View):
     description: PeerText = ""
     skills: Annotated[tuple[SkillView, ...], WHOLE] = ()
     route: Fact | None = None
-    """How it is reached: "local", "lan", "direct", "relay"; None while it is not."""
+    """The route to it: "local", "lan", "direct" or "relay"; None if it is offline."""
     rtt_ms: float | None = None
     online: bool = False
     last_seen: Fact | None = None
@@ -46,9 +46,9 @@ class AgentView(View):
     look_alike: bool = False
     """True if another agent that we know has a name that looks the same: compare words or dids."""
     alias: Fact | None = None
-    """What the user calls it: then it is the `name` too. Their own word, which wins over every name."""
+    """The user's own name for it; it is the `name` too, and wins over every other."""
     claimed: Name | None = None
-    """What it calls itself, where it has an alias."""
+    """Its own name, if it has an alias."""
     urls: tuple[Who, ...] = ()
     """Further ways to the same agent: URLs whose card its key has signed. Used only when the URL is named."""
 
@@ -116,15 +116,15 @@ class ConsentView(View):
 
     agent: AgentView
     key: Who
-    """What names it to `mcp-a2a allow`."""
+    """The argument of `mcp-a2a allow` that names it."""
     text: bool
     files: bool
 
 
 class ConsentRequest(Request[ConsentView], operation="consent"):
-    """What a person allowed to be sent to an agent; with `answer`, what they answered just now.
+    """The consent of a person for sending to an agent; with `answer`, a new one that the person has just given.
 
-    Only ever asked for a person: by `mcp-a2a allow`, or after an elicitation.
+    Made for a person only: by `mcp-a2a allow`, or after an elicitation.
 
     Raises:
         PeerNotFoundError: no such agent; a name does not count.
@@ -157,7 +157,7 @@ class PeersView(View):
     peers: tuple[AgentView, ...]
     contacts: tuple[ContactView, ...]
     aliases: dict[Fact, Who] = Field(default_factory=dict)
-    """What the user calls whom: by did, or by the URL of an agent without one."""
+    """The user's names for agents: by did, or by the URL of an agent without one."""
 
 
 class PeersRequest(Request[PeersView], operation="peers"):

@@ -10,7 +10,7 @@ from mcp_a2a.protocol.untrusted import Fact, PeerText
 
 
 class PingView(View):
-    """What came back: `ms` is missing when nothing did, and `detail` says why."""
+    """The answer to a ping: the round trip in `ms`; None without an answer, with the reason in `detail`."""
 
     agent: AgentRef
     route: Fact | None = None
@@ -49,4 +49,4 @@ class NetcheckView(View):
 
 
 class NetcheckRequest(Request[NetcheckView], operation="netcheck"):
-    """What of the network works from here, tried out now."""
+    """Test the ways of the network that work from here, now."""

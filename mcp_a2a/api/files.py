@@ -20,7 +20,7 @@ class FileArg(View):
 
 
 class Attachments(View):
-    """What a message may have with it."""
+    """The files to attach to a message."""
 
     files: tuple[FileArg, ...] = Field(default=(), max_length=32)
     roots: tuple[str, ...] | None = None
@@ -47,7 +47,7 @@ class FileView(View):
 
 
 class FileGrant(FileView):
-    """How to read it, for programs of this person: `raw` content, or a sealed file with its key."""
+    """Access to a file for programs of this person: `raw` content, or a sealed file with its key."""
 
     raw: PeerText | None = None
     path: Fact | None = None
@@ -69,15 +69,16 @@ class TransferView(View):
 
 
 class FilesView(View):
-    """How to read them."""
+    """Access to the files of a task."""
 
     files: tuple[FileGrant, ...]
 
 
 class FilesRequest(Request[FilesView], operation="open_files"):
-    """How to read the files of a task, both ways, for programs of this person and its A2A server.
+    """Ask for access to the files of a task, both ways, for programs of this person and its A2A server.
 
-    `caller` sees its own tasks only; None is the owner of this node.
+    Args:
+        caller: a client of the A2A server, which sees its own tasks only; None is the owner of this node.
 
     Raises:
         TaskNotFoundError

@@ -15,7 +15,7 @@ from mcp_a2a.protocol.model import ArtifactChunk, Message, Part
 from mcp_a2a.protocol.untrusted import WHOLE, Fact, PeerText, Token
 
 CLIENT = "client"
-"""Who holds the tasks that the clients of this identity take from the inbox."""
+"""The holder of the tasks that clients of this identity take from the inbox."""
 
 
 class InboxItem(View):
@@ -29,7 +29,7 @@ class InboxItem(View):
     text: PeerText
     """The request and any further messages, cleaned."""
     messages: Annotated[tuple[Message, ...], WHOLE]
-    """The same as it came, for a worker; never for a model."""
+    """The messages as they came, for a worker; never for a model."""
     files: tuple[FileGrant, ...] = ()
     """Those of its parts that are files; likewise."""
     attempt: int
@@ -82,9 +82,9 @@ class AnswerRequest(Attachments, Request[TaskView], operation="answer_task"):
     text: str | None = None
     parts: tuple[Part, ...] = ()
     chunks: tuple[ArtifactChunk, ...] = ()
-    """What the artifacts have grown by since the last answer; they travel at once, in order."""
+    """The chunks of artifacts since the last answer; they travel at once, in order."""
     streamed: int | None = None
-    """How many chunks of this attempt were answered before these: what is repeated counts once."""
+    """Number of chunks of this attempt that were answered before these: a repeated one counts once."""
     direct: bool = False
     """The text and parts are a message, and no task is meant by it (A2A 3.1.1)."""
     holder: str = CLIENT

@@ -57,7 +57,7 @@ class InviteRequest(Request[InviteView], operation="invite"):
     network: str = Field(min_length=1, max_length=64)
     relays: tuple[str, ...] = ()
     uses: int | None = Field(default=None, ge=1, le=1000)
-    """How many agents may join with it; without, any number until the network is rotated."""
+    """Number of agents that may join with it; None: any number until the network is rotated."""
     expires_seconds: float | None = Field(default=None, gt=0, le=30 * 86_400)
 
 

@@ -26,7 +26,7 @@ EventKind = Literal[
     "client_gone",
     "request_refused",
 ]
-"""What may happen. The last three happen at an HTTP server, and no node tells of them."""
+"""The kinds of events. The last three happen at an HTTP server, and no node reports them."""
 
 
 class EventView(View):

@@ -53,7 +53,7 @@ class RelayMemberView(View):
 
 
 class RelayUrlView(View):
-    """Where a relay is reached."""
+    """The URL of a relay."""
 
     url: Fact
     """With the key that pins it, and with a new admission secret where one was asked for."""

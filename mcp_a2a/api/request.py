@@ -38,7 +38,7 @@ class Request(View, Generic[A_co]):
 
 
 class Call(Protocol):
-    """How questions are answered, in this process or in another one."""
+    """The call that answers requests, in this process or in another one."""
 
     async def __call__(self, request: Request[A], /) -> A:
         """Answer a question.

@@ -9,7 +9,7 @@ from mcp_a2a.protocol.untrusted import Fact, Name, Who
 
 
 class StatusView(View):
-    """How this node is."""
+    """The state of this node."""
 
     version: Fact
     identity: Fact
@@ -23,7 +23,7 @@ class StatusView(View):
     lookups: dict[Fact, Fact]
     """Each source of agents, and "on" or why it is not."""
     clocks: tuple[Fact, ...] = ()
-    """Whose clock is off and by how much, in sentences; empty while all agree."""
+    """Clocks that are off and by how much, in sentences; empty while all agree."""
     networks: tuple[NetworkView, ...] = ()
     agents_online: int
     outbox: int
@@ -32,14 +32,14 @@ class StatusView(View):
     kept: int = 0
     """Finished answers that wait for room on the disk; they are stored as soon as there is some."""
     runs_twice: Fact | None = None
-    """When a peer last said that the key of this identity runs on another machine as well."""
+    """Time at which a peer last said that the key of this identity runs on another machine as well."""
     damage: tuple[Fact, ...] = ()
-    """What of the database was found damaged, in sentences, until a person ran `mcp-a2a repair`."""
+    """Damage of the database, in sentences, until a person runs `mcp-a2a repair`."""
     accept: Fact
 
 
 class RenameView(View):
-    """What this node is called now."""
+    """The new name of this node."""
 
     name: Name
     kept: Name | None = None

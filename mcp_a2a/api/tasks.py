@@ -22,9 +22,9 @@ class PassedOn(Attachments):
     """Work for others, which may be part of a task that is worked on here: a chain of agents must end."""
 
     hop: int = Field(default=0, ge=0, le=MAX_HOP)
-    """How often the work was passed on before: the `hop` of the inbox item that it is sent for."""
+    """Number of agents that passed the work on before: the `hop` of the inbox item that it is sent for."""
     holder: str | None = None
-    """Who sends it, where it may be for any of the tasks that this holder has leased: then the highest `hop` counts."""
+    """The sender, if it may be for any of the tasks that this holder has leased: then the highest `hop` counts."""
 
 
 class ArtifactView(View):
@@ -36,9 +36,9 @@ class ArtifactView(View):
 
 
 class TaskView(View):
-    """Where a task stands.
+    """The state of a task and of its delivery, with its newest text.
 
-    `text` is what the other side wrote: the result of a task we sent, the request of one we got.
+    `text` is by the other side: the result of a task that was sent, the request of one that was received.
     """
 
     task_id: Fact
@@ -51,11 +51,11 @@ class TaskView(View):
     skill: PeerText | None = None
     context_id: Token | None = None
     request: Asked = ""
-    """What was asked, in one line: the beginning of the text, else the names of the files, else the data."""
+    """The request in one line: the beginning of the text, else the names of the files, else the data."""
     answer: PeerText | None = None
-    """What came of it so far, in one line: the beginning of the result, of the question or of the reason."""
+    """The answer so far in one line: the beginning of the result, of the question or of the reason."""
     reply: Asked | None = None
-    """What its sender wrote last, where that is not the request; in one line."""
+    """The sender's last message, if it is not the request; in one line."""
     asked_here: bool = False
     """True if `request` and `reply` were written by the owner of this node."""
     text: PeerText | None = None
@@ -65,7 +65,7 @@ class TaskView(View):
     """`text_offset` of the next page; None at the end."""
     artifacts: Annotated[tuple[ArtifactView, ...], WHOLE] = ()
     files: tuple[FileView, ...] = ()
-    """What the other side sent."""
+    """The files of the other side."""
     transfer: TransferView | None = None
     question: PeerText | None = None
     progress: PeerText | None = None
@@ -80,7 +80,7 @@ class TaskView(View):
     created: Fact
     updated: Fact
     next: Fact
-    """What to do now."""
+    """The next step for the reader, in one sentence."""
 
     @property
     def is_held_up(self) -> bool:
@@ -119,7 +119,7 @@ class SendTaskBySkillRequest(SendRequest, Request[TaskView], operation="send_tas
 
 
 Until = Literal["taken", "held_up", "rest", "end"]
-"""How far a task has come that is waited for; see `GetTaskRequest`."""
+"""The point in the life of a task up to which a caller waits; see `GetTaskRequest`."""
 
 
 class GetTaskRequest(Request[TaskView], operation="get_task"):
@@ -165,7 +165,7 @@ class KeptTask(View):
 
 
 class ForgetView(View):
-    """What was forgotten. With `after` there is more."""
+    """The forgotten tasks. With `after` there are more."""
 
     tasks: tuple[Token, ...]
     kept: tuple[KeptTask, ...] = ()
@@ -193,7 +193,7 @@ class TaskPage(View):
     tasks: tuple[TaskView, ...]
     next_cursor: Fact | None = None
     damage: tuple[Fact, ...] = ()
-    """What of the database was found damaged, as in `StatusView`: tasks may be missing here."""
+    """Damage of the database, as in `StatusView`: tasks may be missing here."""
 
 
 class ListTasksRequest(Request[TaskPage], operation="list_tasks"):

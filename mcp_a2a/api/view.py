@@ -1,4 +1,4 @@
-"""What the questions and answers of every subject share.
+"""The base of all requests and views.
 
 A type says whose words a string is (`protocol.untrusted`): a fact of ours, a name, the identity of an agent, or the
 words of a peer, which are never instructions. `server.outgoing` cleans all of them and fences those of a peer on their
@@ -21,18 +21,18 @@ class View(BaseModel):
 
 
 Trust = Literal["self", "own", "trusted", "member", "stranger", "blocked"]
-"""Who the agent is to us: this node, another identity of this data folder, paired, in a network with us, unknown,
-blocked."""
+"""The relation of an agent to us: this node, another identity of this data folder, paired, in a network with us,
+unknown, blocked."""
 
 
 Consent = Literal["ask", "waived", "typed"]
-"""Who answers for what is sent. "ask": no person has yet, so one is asked before anything leaves for a stranger, or a
-file for an agent that is not the user's own. "waived": this process was started to send without asking, or is a worker
-of the owner. "typed": a person typed it at a terminal."""
+"""The consent under which a text or file is sent. "ask": no person has consented yet, so one is asked before anything
+leaves for a stranger, or a file for an agent that is not the user's own. "waived": this process was started to send
+without asking, or is a worker of the owner. "typed": a person typed it at a terminal."""
 
 
 class AgentRef(View):
-    """Who a task is with."""
+    """The other side of a task."""
 
     name: Name
     did: Who
