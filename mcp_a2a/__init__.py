@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from mcp_a2a.app import open_node
     from mcp_a2a.config import Settings
     from mcp_a2a.errors import McpA2AError
-    from mcp_a2a.node.worker.job import Chunk, Reject, TaskContext
+    from mcp_a2a.node.worker.job import Chunk, Reject
+    from mcp_a2a.node.worker.task_context import TaskContext
     from mcp_a2a.ports import NodeApi
     from mcp_a2a.protocol.model import (
         AgentCard,
@@ -73,7 +74,7 @@ _HOMES = {
     "NodeApi": "mcp_a2a.ports",
     "Reject": "mcp_a2a.node.worker.job",
     "Settings": "mcp_a2a.config",
-    "TaskContext": "mcp_a2a.node.worker.job",
+    "TaskContext": "mcp_a2a.node.worker.task_context",
     "open_node": "mcp_a2a.app",
     "skill": "mcp_a2a.agent.loading",
 }

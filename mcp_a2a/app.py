@@ -30,8 +30,14 @@ async def open_node(
 ) -> AsyncIterator[SharedNode]:
     """The node of this identity, while the context lasts.
 
-    With `eager` it is ready when this returns; without, it starts on `start()` or with the first call. `lock` is that
-    of the folder, where this process has it already.
+    Args:
+        settings: the identity, its data folder, its addresses and networks.
+        card: the card of the agent; by default that of an assistant.
+        eager: True to have the node ready when the context begins; False to start it with the first call.
+        lock: that of the data folder, if this process has it already.
+
+    Yields:
+        The node, run by this process, or by the process that has the folder.
 
     Raises:
         ConfigurationError: with `eager`, when the node cannot run here.

@@ -35,15 +35,25 @@ class Agent:
     ```
 
     A skill may be an ordinary function (it runs in a thread) or an asynchronous one. Its id is its
-    name with dashes, its docstring the description, its type hints the input (see `signature`). What it
-    returns is the result: `str` as text; numbers, lists, dicts, dataclasses and pydantic models as data
-    with a readable text; None as an empty text. What it raises fails the task with that message.
+    name with dashes, its docstring the description, its type hints the input (see `signature`). Its return
+    value is the result: `str` as text; numbers, lists, dicts, dataclasses and pydantic models as data
+    with a readable text; None as an empty text. An exception fails the task with its message.
 
     A skill may `yield`: each text it yields goes to the sender as progress at once, and each `Chunk` as a
     piece of the result. Everything else that it yields, the text at the end, and what an ordinary generator
     returns are the result: several files or values are all sent. A parameter annotated with `TaskContext`
-    receives the task: who sent it, `await task.progress(…)`, `await task.ask(…)`. A skill whose task is
+    receives the task: its sender, `await task.progress(…)`, `await task.ask(…)`. A skill whose task is
     withdrawn is cancelled.
+
+    Args:
+        name: the name on the card, which other agents see.
+        description: the purpose of the agent, in a sentence or two.
+        version: the version on the card.
+        concurrency: how many tasks may be worked on at once.
+        extensions: protocol extensions of A2A that the skills speak; a `required` one is asked of every client.
+
+    Raises:
+        ConfigurationError: no agent can have this name, or the concurrency is below 1.
     """
 
     def __init__(
@@ -105,9 +115,19 @@ class Agent:
     ) -> Callable[P, R] | Callable[[Callable[P, R]], Callable[P, R]]:
         """Make a function a skill of this agent, with or without notes: `@agent.skill`, `@agent.skill(…)`.
 
-        `input_modes` are the media types of files that it reads (`task.files`), for clients that look there first.
-        An `extended` skill is in no card that everyone can read: clients that show a token see it (A2A 3.1.11).
-        The `default` takes the tasks that name no skill: clients that only speak A2A have no word for one.
+        Args:
+            function: the function, where the decorator has no parentheses.
+            id: the id on the card; by default the function's name with dashes.
+            name: the name for people; by default made of the id.
+            description: by default the function's docstring.
+            tags: words by which the skill is found (A2A 4.4.5).
+            examples: requests that the skill can serve.
+            input_modes: media types of files that it reads (`task.files`), for clients that look there first.
+            extended: True to show the skill only to clients with a token, on the extended card (A2A 3.1.11).
+            default: True to give it the tasks that name no skill, as clients do that only speak A2A.
+
+        Returns:
+            The function itself, or a decorator that returns it.
 
         Raises:
             ConfigurationError: its parameters cannot come from a task, its id is taken, or there is a default.
@@ -166,7 +186,10 @@ class Agent:
     ) -> None:
         """Take tasks until `stopping` is set, or for ever, under an identity of its own where none is set.
 
-        With `a2a_listen` ("[HOST]:PORT") also from any A2A client, over HTTP. Then SIGINT and SIGTERM end it too.
+        Args:
+            settings: of the node that serves the agent.
+            stopping: ends the agent when it is set.
+            a2a_listen: "[HOST]:PORT" to take tasks of A2A clients over HTTP too; SIGINT and SIGTERM then end it too.
 
         Raises:
             ConfigurationError: it has no skill, or its node cannot run here.

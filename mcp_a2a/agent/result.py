@@ -32,8 +32,14 @@ _WANTED = {"path": "a path", "content": "bytes", "name": "text", "media_type": "
 class File:
     """A file as a result: return it or yield it, alone or in a list with text, parts and other files.
 
-    Either the `path` of one, which must be there until the result was sent, or its `content`. Its receiver sees `name`;
-    without it that of the path.
+    Args:
+        path: a file on the disk, which must exist until the result was sent; or else
+        content: the content in bytes.
+        name: the name that the receiver sees; by default that of the path.
+        media_type: of the content; by default guessed from the name.
+
+    Raises:
+        TypeError: both or neither of path and content are given, or a field has a wrong type.
     """
 
     # No dataclass: within other data it would be written as the JSON of its fields, and no file be sent.

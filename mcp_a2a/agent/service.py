@@ -7,7 +7,8 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from mcp_a2a.node.worker.job import Handler, Outcome, TaskContext
+from mcp_a2a.node.worker.job import Outcome
+from mcp_a2a.node.worker.task_context import Handler, TaskContext
 from mcp_a2a.protocol.model import AgentCapabilities, AgentCard, AgentExtension, AgentSkill
 
 MAX_SLUG = 64

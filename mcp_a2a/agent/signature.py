@@ -35,7 +35,7 @@ from pydantic import (
 from pydantic_core import ErrorDetails
 
 from mcp_a2a.errors.machine import ConfigurationError
-from mcp_a2a.node.worker.job import TaskContext
+from mcp_a2a.node.worker.task_context import TaskContext
 from mcp_a2a.protocol.plain_words import place_of, plainly
 
 Function = Callable[..., object]  # type: ignore[explicit-any]  # a skill has any parameters

@@ -32,7 +32,8 @@ from mcp_a2a.cli.options import Options  # noqa: E402
 from mcp_a2a.cli.output import Output  # noqa: E402
 from mcp_a2a.cli.session import Session  # noqa: E402
 from mcp_a2a.node.tasks.a2a_tasks import SELF  # noqa: E402
-from mcp_a2a.node.worker.job import Chunk, TaskContext  # noqa: E402
+from mcp_a2a.node.worker.job import Chunk  # noqa: E402
+from mcp_a2a.node.worker.task_context import TaskContext  # noqa: E402
 from mcp_a2a.server.address import Listen  # noqa: E402
 from mcp_a2a.server.context import came_at  # noqa: E402
 from mcp_a2a.server.following import while_telling  # noqa: E402

@@ -8,7 +8,8 @@ from mcp_a2a.a2a.dispatch import Dispatch
 from mcp_a2a.a2a.params import SendParams, TaskParams
 from mcp_a2a.a2a.service import Service
 from mcp_a2a.api.a2a import A2AFollowRequest, A2AFollowView
-from mcp_a2a.node.worker.job import Chunk, TaskContext
+from mcp_a2a.node.worker.job import Chunk
+from mcp_a2a.node.worker.task_context import TaskContext
 from mcp_a2a.protocol.model import Artifact, Part, TaskDocument, TaskState, TaskStatus
 from tests.node.test_desk import say, working
 from tests.node.world import World

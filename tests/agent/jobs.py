@@ -12,7 +12,8 @@ from pydantic import JsonValue
 from mcp_a2a.api.inbox import AnswerRequest, InboxItem
 from mcp_a2a.api.tasks import TaskView
 from mcp_a2a.api.view import AgentRef
-from mcp_a2a.node.worker.job import Job, TaskContext
+from mcp_a2a.node.worker.job import Job
+from mcp_a2a.node.worker.task_context import TaskContext
 from mcp_a2a.ports import NodeApi
 from mcp_a2a.protocol.model import Message, Part, Role
 

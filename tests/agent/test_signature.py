@@ -11,7 +11,7 @@ from pydantic import BaseModel, Field
 
 from mcp_a2a.agent.signature import ArgumentsError, Signature
 from mcp_a2a.errors.machine import ConfigurationError
-from mcp_a2a.node.worker.job import TaskContext
+from mcp_a2a.node.worker.task_context import TaskContext
 
 
 class Order(BaseModel):

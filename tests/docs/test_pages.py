@@ -10,7 +10,7 @@ import pytest
 from mcp_a2a.cli.exits import Exit
 from mcp_a2a.cli.table import COMMANDS
 from mcp_a2a.node.files.received import ReceivedFile
-from mcp_a2a.node.worker.job import TaskContext
+from mcp_a2a.node.worker.task_context import TaskContext
 from mcp_a2a.protocol.moment import Moment
 from tests.docs.pages import PAGES, ROOT
 

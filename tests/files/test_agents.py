@@ -18,7 +18,7 @@ from mcp_a2a.errors.tasks import FileError
 from mcp_a2a.node.files.received import ReceivedFile
 from mcp_a2a.node.worker import command
 from mcp_a2a.node.worker.command import CommandSkill, Limits
-from mcp_a2a.node.worker.job import Handler
+from mcp_a2a.node.worker.task_context import Handler
 from mcp_a2a.node.worker.worker import Worker
 from mcp_a2a.protocol.moment import Moment
 from mcp_a2a.store.workroom import Workroom

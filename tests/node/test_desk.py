@@ -33,7 +33,8 @@ from mcp_a2a.errors.tasks import (
 )
 from mcp_a2a.node.tasks import receive
 from mcp_a2a.node.tasks.document import document
-from mcp_a2a.node.worker.job import Chunk, Outcome, Reject, TaskContext
+from mcp_a2a.node.worker.job import Chunk, Outcome, Reject
+from mcp_a2a.node.worker.task_context import TaskContext
 from mcp_a2a.node.worker.worker import Worker
 from mcp_a2a.protocol.model import (
     Artifact,

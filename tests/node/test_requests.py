@@ -13,7 +13,8 @@ from mcp_a2a.api.inbox import AnswerRequest, CheckInboxRequest
 from mcp_a2a.api.tasks import ForgetRequest, GetTaskRequest, ListTasksRequest, ReplyRequest, SendTaskRequest, TaskView
 from mcp_a2a.errors.tasks import TaskNotFoundError
 from mcp_a2a.node.tasks.summary import LINE_CHARS
-from mcp_a2a.node.worker.job import Outcome, TaskContext
+from mcp_a2a.node.worker.job import Outcome
+from mcp_a2a.node.worker.task_context import TaskContext
 from mcp_a2a.protocol.model import Message, Part, Role
 from mcp_a2a.protocol.moment import Moment
 from tests.files.scenes import some_file, until

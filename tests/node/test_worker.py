@@ -22,7 +22,8 @@ from mcp_a2a.api.view import View
 from mcp_a2a.errors.machine import StorageFullError
 from mcp_a2a.node.runtime.context import delivery_of
 from mcp_a2a.node.worker import worker as worker_module
-from mcp_a2a.node.worker.job import Chunk, Crashed, Outcome, Reject, TaskContext
+from mcp_a2a.node.worker.job import Chunk, Crashed, Outcome, Reject
+from mcp_a2a.node.worker.task_context import TaskContext
 from mcp_a2a.node.worker.worker import TaskEvent, Worker
 from mcp_a2a.protocol.model import Part, TaskState
 from mcp_a2a.protocol.moment import Moment

@@ -1,11 +1,11 @@
-"""One leased task in the hands of a handler: what the handler sees of it, and what comes out."""
+"""One leased task in the hands of a handler: its progress, chunks, questions and outcome on their way to the node."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Literal
 
 import anyio
 import anyio.from_thread
@@ -13,12 +13,10 @@ import anyio.lowlevel
 
 from mcp_a2a.api.files import FileArg
 from mcp_a2a.api.inbox import AnswerRequest, InboxItem
-from mcp_a2a.api.view import AgentRef
 from mcp_a2a.errors import McpA2AError
 from mcp_a2a.errors.delivery import DeliveryError
 from mcp_a2a.errors.tasks import FileError, LeaseLostError, NotAwaitingReplyError, TaskNotFoundError, TransitionError
-from mcp_a2a.node.files.received import ReceivedFile
-from mcp_a2a.protocol.model import Artifact, ArtifactChunk, Message, Part, text_of
+from mcp_a2a.protocol.model import Artifact, ArtifactChunk, Message, Part
 from mcp_a2a.protocol.unicode import made_unicode
 
 if TYPE_CHECKING:
@@ -32,16 +30,16 @@ CHUNK_SECONDS = 0.05
 
 MAX_BATCH_CHARS = 256 * 1024
 MAX_BATCH = 500
-"""What waits to travel together: more of it goes at once."""
+"""Most characters and chunks that wait to travel together; more go at once."""
 
 GONE = (LeaseLostError, TransitionError, NotAwaitingReplyError, TaskNotFoundError)
-"""What the node says about a task that is no longer ours to work on."""
+"""Errors of the node about a task that is no longer ours to work on."""
 
 Status = Literal["working", "completed", "failed", "input_required", "auth_required", "rejected", "crashed"]
 
 
 class Reject(Exception):  # noqa: N818  the skill's decision, not a fault
-    """Raised by a skill that will not do the task; the text tells its sender why."""
+    """Raised by a skill to reject its task (TASK_STATE_REJECTED); the text is the reason for the sender."""
 
 
 class Crashed(Exception):  # noqa: N818  as above
@@ -50,9 +48,13 @@ class Crashed(Exception):  # noqa: N818  as above
 
 @dataclass(frozen=True)
 class Chunk:
-    """A piece of a result that goes to the sender at once: `yield` it.
+    """A piece of a result that goes to the sender at once: `yield` it (A2A 4.2.2).
 
-    `append` None means behind what this artifact has. `last` says that the artifact is complete with it.
+    Attributes:
+        content: text, a part, or several parts.
+        artifact: the id of the artifact that it belongs to.
+        append: True to add it to the artifact, False to replace it; None adds to an artifact that was begun.
+        last: True if the artifact is complete with it.
     """
 
     content: str | Part | tuple[Part, ...]
@@ -81,30 +83,22 @@ class Chunk:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a task ended here, and what its sender reads."""
+    """The end of a task here, with the text, parts and files for its sender."""
 
     status: Literal["completed", "failed", "rejected", "crashed"]
     text: str | None = None
     parts: tuple[Part, ...] = ()
     direct: bool = False
-    """It is a message to the sender, and no task is meant by it (A2A 3.1.1)."""
+    """True for a message in place of a task (A2A 3.1.1)."""
     files: tuple[FileArg, ...] = ()
-    """What is attached; each must be there until the answer is stored."""
+    """Attached files; each must exist until the answer is stored."""
 
 
 def is_unsendable(error: Exception) -> bool:
-    """True if what was handed over can never be stored and sent, in contrast to a disk that is full now."""
+    """True if the outcome can never be stored and sent, in contrast to a disk that is full now."""
     if isinstance(error, McpA2AError):
         return isinstance(error, DeliveryError | FileError) and not error.retryable
     return True
-
-
-class Handler(Protocol):
-    """Does the work of one task. What it raises fails the task with that message."""
-
-    def __call__(self, task: TaskContext) -> Awaitable[Outcome]:
-        """Work on the task; cancelled when its sender withdraws it."""
-        ...
 
 
 @dataclass(eq=False)
@@ -283,115 +277,3 @@ class Job:
 
 def _chars(chunk: ArtifactChunk) -> int:
     return sum(len(part.text or part.raw or "") for part in chunk.artifact.parts)
-
-
-class TaskContext:
-    """The task a skill works on. Annotate a parameter with it to receive it.
-
-    What the sender wrote in it is data from another party: check it before you act on it.
-    """
-
-    def __init__(self, job: Job) -> None:
-        self._job = job
-        self._token = anyio.lowlevel.current_token()
-
-    @property
-    def task_id(self) -> str:
-        """Id of the task, the same on the sender's side."""
-        return self._job.item.task_id
-
-    @property
-    def sender(self) -> AgentRef:
-        """Who sent it: its `did` is proven, its `name` is only what it calls itself."""
-        return self._job.item.agent
-
-    @property
-    def trust(self) -> str:
-        """Who the sender is to us: "own", "trusted", "member" or "stranger"."""
-        return self._job.item.trust
-
-    @property
-    def skill(self) -> str | None:
-        """The skill that was asked for, if one was."""
-        return self._job.item.skill
-
-    @property
-    def attempt(self) -> int:
-        """1, or more when an earlier attempt was not answered: some of its work may be done."""
-        return self._job.item.attempt
-
-    @property
-    def context_id(self) -> str | None:
-        """The conversation this task belongs to."""
-        return self._job.item.context_id
-
-    @property
-    def hop(self) -> int:
-        """How often the work was passed on until it came here. What passes it on says so: `SendTaskRequest(hop=…)`."""
-        return self._job.item.hop
-
-    @property
-    def messages(self) -> tuple[Message, ...]:
-        """All that the sender wrote in this task: the request first, then replies."""
-        return self._job.item.messages
-
-    @property
-    def text(self) -> str:
-        """The text of the request, as it was sent."""
-        return text_of(self.parts)
-
-    @property
-    def parts(self) -> tuple[Part, ...]:
-        """The parts of the request: text, data, files."""
-        messages = self._job.item.messages
-        return messages[0].parts if messages else (Part(text=self._job.item.text),)
-
-    @property
-    def files(self) -> tuple[ReceivedFile, ...]:
-        """The files that came with it, in order: whole, checked, and not written anywhere yet."""
-        return tuple(ReceivedFile(file) for file in self._job.item.files if file.size is not None)
-
-    @property
-    def has_streamed(self) -> bool:
-        """True if any piece of a result was sent."""
-        return bool(self._job.begun)
-
-    async def progress(self, text: str) -> None:
-        """Tell the sender how it goes; of what comes often, only the newest text travels."""
-        await self._job.report(text)
-
-    async def stream(self, content: str | Part, *, artifact: str = "result", last: bool = False) -> None:
-        """Send a piece of a result at once; it goes behind what this artifact has already.
-
-        A text or value that the skill returns in the end replaces the artifact "result"; files and parts without a text
-        follow what was streamed there.
-        """
-        await self.send_chunk(Chunk(content, artifact, last=last))
-
-    async def send_chunk(self, chunk: Chunk) -> None:
-        """The same for a `Chunk`."""
-        await self._job.stream(chunk)
-
-    async def ask_authorization(self, question: str) -> str:
-        """`ask`, where the sender must authorize something (AUTH_REQUIRED). That it replies is no consent in itself."""
-        return await self._job.ask(question, "auth_required")
-
-    async def ask(self, question: str) -> str:
-        """Ask the sender something and wait for the reply (the task is INPUT_REQUIRED meanwhile).
-
-        If this process is restarted while it waits, the skill runs again from its start, and each
-        `ask` that was already replied to returns that reply at once.
-        """
-        return await self._job.ask(question)
-
-    def progress_sync(self, text: str) -> None:
-        """`progress` for a skill that is an ordinary function."""
-        anyio.from_thread.run(self.progress, text, token=self._token)
-
-    def send_chunk_sync(self, chunk: Chunk) -> None:
-        """`send_chunk` for a skill that is an ordinary function."""
-        anyio.from_thread.run(self.send_chunk, chunk, token=self._token)
-
-    def ask_sync(self, question: str) -> str:
-        """`ask` for a skill that is an ordinary function."""
-        return anyio.from_thread.run(self.ask, question, token=self._token)

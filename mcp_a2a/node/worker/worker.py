@@ -25,9 +25,10 @@ from mcp_a2a.api.tasks import GetTaskRequest
 from mcp_a2a.errors import McpA2AError
 from mcp_a2a.errors.machine import ConfigurationError
 from mcp_a2a.node.runtime.context import pause_after, ticks_of_loop
-from mcp_a2a.node.worker.job import GONE, Crashed, Handler, Job, Outcome, Reject, TaskContext, is_unsendable
+from mcp_a2a.node.worker.job import GONE, Crashed, Job, Outcome, Reject, is_unsendable
 from mcp_a2a.node.worker.reason import reason_of
 from mcp_a2a.node.worker.skill_tasks import drop_cancellation, keep_exits_in_tasks
+from mcp_a2a.node.worker.task_context import Handler, TaskContext
 from mcp_a2a.protocol.backoff import Backoff
 
 if TYPE_CHECKING:
