@@ -29,33 +29,24 @@ AUTH = "UNAUTHENTICATED"
 """Reason of a `WebRefusedError` that a credential would change."""
 
 
-class NoCardError(CardError):
+class NoCardError(CardError, code="no_card"):
     """There is nothing at a URL that means to be an agent card."""
 
-    code = "no_card"
 
-
-class AnswerLostError(WebError):
+class AnswerLostError(WebError, code="answer_lost"):
     """An agent took what it was told, and its answer did not come whole: it may have done it."""
 
-    code = "answer_lost"
 
-
-class NotNowError(WebError):
+class NotNowError(WebError, code="not_now"):
     """An agent says that it cannot now, and perhaps after how many `seconds` it can."""
-
-    code = "not_now"
 
     def __init__(self, message: str, hint: str = "", *, seconds: float = 0.0) -> None:
         super().__init__(message, hint)
         self.seconds = seconds
 
 
-class HookGoneError(WebError):
+class HookGoneError(WebError, code="hook_gone", retryable=False):
     """A webhook is there no more (410), and nothing more is wanted by it."""
-
-    code = "hook_gone"
-    retryable = False
 
 
 class Range(StrEnum):

@@ -155,10 +155,8 @@ def next_hop(url: str, target: str, status: int, *, follow: bool) -> str:
 # Why a server could not be reached, in words.
 
 
-class NotConnectedError(WebError):
+class NotConnectedError(WebError, code="not_connected"):
     """No connection came about, so nothing was said."""
-
-    code = "not_connected"
 
 
 _UNCONNECTED = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, socket.gaierror)

@@ -106,11 +106,8 @@ class WebHooks:
             await session.close()
 
 
-class HookRefusedError(WebError):
+class HookRefusedError(WebError, code="hook_refused", retryable=False):
     """A hook that will not take this, however often it is tried."""
-
-    code = "hook_refused"
-    retryable = False
 
 
 async def _pass_over(pieces: AsyncIterator[bytes]) -> None:

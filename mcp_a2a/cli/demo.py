@@ -41,10 +41,8 @@ DISCOVERY_ATTEMPTS = 5
 Fields = Mapping[str, JsonValue]
 
 
-class DemoError(McpA2AError):
+class DemoError(McpA2AError, code="demo"):
     """A step of the demonstration did not do what it shows."""
-
-    code = "demo"
 
 
 @dataclass

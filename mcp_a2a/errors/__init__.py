@@ -49,6 +49,15 @@ class McpA2AError(Exception):
     details: Mapping[str, object]
     """Facts for a program, in JSON's types; another process of ours gets them too."""
 
+    @override
+    def __init_subclass__(
+        cls, *, code: str | None = None, exit_code: int | None = None, retryable: bool | None = None
+    ) -> None:
+        super().__init_subclass__()
+        cls.code = cls.code if code is None else code
+        cls.exit_code = cls.exit_code if exit_code is None else exit_code
+        cls.retryable = cls.retryable if retryable is None else retryable
+
     def __init__(self, message: str, hint: str = "", details: Mapping[str, object] | None = None) -> None:
         message, hint = _without(_TOKENS, message), _without(_TOKENS, hint)  # most quote something that a user typed
         super().__init__(message, hint)

@@ -9,17 +9,12 @@ from mcp_a2a.errors import TYPED, McpA2AError, without_secrets
 from mcp_a2a.plurals import many
 
 
-class DiscoveryError(McpA2AError):
+class DiscoveryError(McpA2AError, code="discovery", exit_code=3):
     """The agent or skill that was named is not (uniquely) known."""
 
-    code = "discovery"
-    exit_code = 3
 
-
-class PeerNotFoundError(DiscoveryError):
+class PeerNotFoundError(DiscoveryError, code="agent_not_found"):
     """No known agent has this name or PeerId."""
-
-    code = "agent_not_found"
 
     def __init__(
         self,
@@ -45,10 +40,8 @@ class PeerNotFoundError(DiscoveryError):
         self.asked, self.closest, self.known = asked, tuple(closest), known
 
 
-class SkillNotFoundError(DiscoveryError):
+class SkillNotFoundError(DiscoveryError, code="skill_not_found"):
     """No reachable agent offers this skill."""
-
-    code = "skill_not_found"
 
     def __init__(self, asked: str, closest: Sequence[str] = ()) -> None:
         near = f" Closest skills: {', '.join(closest)}." if closest else ""
@@ -59,10 +52,8 @@ class SkillNotFoundError(DiscoveryError):
         self.asked, self.closest = asked, tuple(closest)
 
 
-class AmbiguousNameError(DiscoveryError):
+class AmbiguousNameError(DiscoveryError, code="ambiguous_name"):
     """Two agents carry the same name; a name is a label, never an identity."""
-
-    code = "ambiguous_name"
 
     def __init__(self, asked: str, candidates: Sequence[tuple[str, str]]) -> None:
         listed = "; ".join(f"{did} ({words})" for did, words in candidates)
@@ -73,11 +64,8 @@ class AmbiguousNameError(DiscoveryError):
         self.asked, self.candidates = asked, tuple(candidates)
 
 
-class KeyChangedError(DiscoveryError):
+class KeyChangedError(DiscoveryError, code="key_changed", exit_code=5):
     """A name you paired with is now claimed by another key: nothing is sent."""
-
-    code = "key_changed"
-    exit_code = 5
 
     def __init__(self, asked: str, paired: str, found: str) -> None:
         super().__init__(
@@ -89,11 +77,8 @@ class KeyChangedError(DiscoveryError):
         )
 
 
-class AliasAlikeError(DiscoveryError):
+class AliasAlikeError(DiscoveryError, code="alias_alike", exit_code=5):
     """What was asked for only looks like an alias of the user: nothing meant for that one goes elsewhere."""
-
-    code = "alias_alike"
-    exit_code = 5
 
     def __init__(self, asked: str, alias: str, key: str) -> None:
         super().__init__(
@@ -102,11 +87,8 @@ class AliasAlikeError(DiscoveryError):
         )
 
 
-class AliasTakenError(DiscoveryError):
+class AliasTakenError(DiscoveryError, code="alias_taken", exit_code=5):
     """An alias, or one that looks the same, stands for another agent already."""
-
-    code = "alias_taken"
-    exit_code = 5
 
     def __init__(self, alias: str, key: str) -> None:
         super().__init__(
@@ -115,22 +97,17 @@ class AliasTakenError(DiscoveryError):
         )
 
 
-class ConsentError(McpA2AError):
+class ConsentError(McpA2AError, code="consent", exit_code=5):
     """A person has not allowed that this is sent to this agent; nothing was sent."""
 
-    code = "consent"
-    exit_code = 5
 
-
-class ConsentNeededError(ConsentError):
+class ConsentNeededError(ConsentError, code="consent_needed"):
     """A person has to be asked first.
 
     `key` is what names the agent to `mcp-a2a allow`: its did, or a handle of its URL, never a name, which it chooses.
     `details` has the agent's did or URL as `agent`, and the files that were to be sent as `files`: pairs of name and
     size in bytes.
     """
-
-    code = "consent_needed"
 
     def __init__(self, agent: str, key: str, *, stranger: bool, files: Sequence[tuple[str, int]] = ()) -> None:
         refused = f"{key} is a stranger" if stranger else f"files may not be sent to {key} yet"
@@ -141,10 +118,8 @@ class ConsentNeededError(ConsentError):
         )
 
 
-class ConsentDeclinedError(ConsentError):
+class ConsentDeclinedError(ConsentError, code="consent_declined"):
     """The person was asked, and did not allow it."""
-
-    code = "consent_declined"
 
     def __init__(self, agent: str, key: str) -> None:
         super().__init__(
@@ -159,10 +134,8 @@ def allow_command(key: str) -> str:
     return f"mcp-a2a allow {shlex.quote(key)}"
 
 
-class NothingWaitsError(DiscoveryError):
+class NothingWaitsError(DiscoveryError, code="nothing_waits"):
     """A contact request was to be decided on, and there is none."""
-
-    code = "nothing_waits"
 
     def __init__(self) -> None:
         super().__init__(

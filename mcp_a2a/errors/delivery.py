@@ -7,18 +7,12 @@ from collections.abc import Sequence
 from mcp_a2a.errors import McpA2AError
 
 
-class DeliveryError(McpA2AError):
+class DeliveryError(McpA2AError, code="delivery", exit_code=4, retryable=True):
     """The message could not be handed to its recipient."""
 
-    code = "delivery"
-    exit_code = 4
-    retryable = True
 
-
-class NoRouteError(DeliveryError):
+class NoRouteError(DeliveryError, code="unreachable"):
     """Every way to the peer was tried and failed; `attempts` lists each with its reason."""
-
-    code = "unreachable"
 
     def __init__(self, asked: str, attempts: Sequence[str], hint: str = "") -> None:
         tried = "; ".join(attempts) if attempts else "no address is known for it"
@@ -26,12 +20,8 @@ class NoRouteError(DeliveryError):
         self.attempts = tuple(attempts)
 
 
-class RefusedError(DeliveryError):
+class RefusedError(DeliveryError, code="refused", exit_code=5, retryable=False):
     """The recipient's node refused the message for good."""
-
-    code = "refused"
-    exit_code = 5
-    retryable = False
 
     def __init__(
         self,
@@ -43,11 +33,8 @@ class RefusedError(DeliveryError):
         self.reason = reason
 
 
-class ExpiredError(DeliveryError):
+class ExpiredError(DeliveryError, code="expired", exit_code=4):
     """The message was not delivered before it expired."""
-
-    code = "expired"
-    exit_code = 4
 
     def __init__(self, asked: str, days: float) -> None:
         super().__init__(
@@ -56,11 +43,8 @@ class ExpiredError(DeliveryError):
         )
 
 
-class QueueFullError(DeliveryError):
+class QueueFullError(DeliveryError, code="queue_full", exit_code=4):
     """A bounded queue is at its limit."""
-
-    code = "queue_full"
-    exit_code = 4
 
     def __init__(self, what: str, limit: int) -> None:
         super().__init__(
@@ -69,11 +53,8 @@ class QueueFullError(DeliveryError):
         )
 
 
-class FilesWaitError(DeliveryError):
+class FilesWaitError(DeliveryError, code="files_wait", exit_code=4):
     """As many bytes of files as are kept here wait for those that they were sent to."""
-
-    code = "files_wait"
-    exit_code = 4
 
     def __init__(self, mib: int) -> None:
         super().__init__(
@@ -82,12 +63,8 @@ class FilesWaitError(DeliveryError):
         )
 
 
-class TooLargeError(DeliveryError):
+class TooLargeError(DeliveryError, code="too_large", exit_code=2, retryable=False):
     """The message does not fit into one envelope."""
-
-    code = "too_large"
-    exit_code = 2
-    retryable = False
 
     def __init__(self, size: int, limit: int) -> None:
         super().__init__(
@@ -96,12 +73,8 @@ class TooLargeError(DeliveryError):
         )
 
 
-class UnsendableError(DeliveryError):
+class UnsendableError(DeliveryError, code="unsendable", exit_code=2, retryable=False):
     """The message cannot be put into an envelope: its structure is beyond what a peer accepts."""
-
-    code = "unsendable"
-    exit_code = 2
-    retryable = False
 
     def __init__(self, reason: str) -> None:
         super().__init__(
@@ -110,7 +83,5 @@ class UnsendableError(DeliveryError):
         )
 
 
-class LinkError(DeliveryError):
+class LinkError(DeliveryError, code="link"):
     """A link could not be opened, or is closed."""
-
-    code = "link"

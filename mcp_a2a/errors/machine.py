@@ -5,18 +5,12 @@ from __future__ import annotations
 from mcp_a2a.errors import McpA2AError
 
 
-class ConfigurationError(McpA2AError):
+class ConfigurationError(McpA2AError, code="configuration", exit_code=2):
     """The settings, the data folder or the machine do not allow what was asked."""
 
-    code = "configuration"
-    exit_code = 2
 
-
-class HomeUnusableError(ConfigurationError):
+class HomeUnusableError(ConfigurationError, code="home_unusable", exit_code=9):
     """The data folder cannot be read or written."""
-
-    code = "home_unusable"
-    exit_code = 9
 
     def __init__(
         self, path: str, reason: str, hint: str = "Make it writable, or name another one with --home or MCP_A2A_HOME."
@@ -25,11 +19,8 @@ class HomeUnusableError(ConfigurationError):
         self.reason = reason
 
 
-class DatabaseDamagedError(HomeUnusableError):
+class DatabaseDamagedError(HomeUnusableError, code="database_damaged", retryable=True):
     """SQLite cannot read on in the database of this identity."""
-
-    code = "database_damaged"
-    retryable = True
 
     def __init__(self, path: str) -> None:
         McpA2AError.__init__(
@@ -40,10 +31,8 @@ class DatabaseDamagedError(HomeUnusableError):
         )
 
 
-class DiskUnreadableError(HomeUnusableError):
+class DiskUnreadableError(HomeUnusableError, code="disk_unreadable"):
     """The disk does not give back a part of the database."""
-
-    code = "disk_unreadable"
 
     def __init__(self, path: str) -> None:
         McpA2AError.__init__(
@@ -54,10 +43,8 @@ class DiskUnreadableError(HomeUnusableError):
         )
 
 
-class DamagedRowError(HomeUnusableError):
+class DamagedRowError(HomeUnusableError, code="row_damaged"):
     """What is stored of one task cannot be read."""
-
-    code = "row_damaged"
 
     def __init__(self, task_id: str) -> None:
         McpA2AError.__init__(
@@ -67,21 +54,15 @@ class DamagedRowError(HomeUnusableError):
         )
 
 
-class KeyFileError(ConfigurationError):
+class KeyFileError(ConfigurationError, code="key_file", exit_code=9):
     """The identity key file is unsafe or damaged; the node refuses to start with it."""
-
-    code = "key_file"
-    exit_code = 9
 
     def __init__(self, path: str, reason: str, hint: str) -> None:
         super().__init__(f"The identity key {path} is not usable: {reason}.", hint)
 
 
-class PortInUseError(ConfigurationError):
+class PortInUseError(ConfigurationError, code="port_in_use", exit_code=9):
     """Another program listens where we were asked to."""
-
-    code = "port_in_use"
-    exit_code = 9
 
     def __init__(self, address: str) -> None:
         super().__init__(
@@ -90,11 +71,8 @@ class PortInUseError(ConfigurationError):
         )
 
 
-class RelayRunsError(ConfigurationError):
+class RelayRunsError(ConfigurationError, code="relay_runs", exit_code=9):
     """A relay runs from this data folder already, in another process."""
-
-    code = "relay_runs"
-    exit_code = 9
 
     def __init__(self, folder: str) -> None:
         super().__init__(
@@ -102,12 +80,8 @@ class RelayRunsError(ConfigurationError):
         )
 
 
-class NodeSilentError(ConfigurationError):
+class NodeSilentError(ConfigurationError, code="node_silent", exit_code=9, retryable=True):
     """The process that runs the node of this identity does not answer."""
-
-    code = "node_silent"
-    exit_code = 9
-    retryable = True
 
     def __init__(self, folder: str, pid: int | None, state: str | None, doing: str) -> None:
         who = named_process(pid, state)
@@ -120,11 +94,8 @@ class NodeSilentError(ConfigurationError):
         super().__init__(f"The node of {folder} ({who}) {doing}.", hint)
 
 
-class NodeRunsError(ConfigurationError):
+class NodeRunsError(ConfigurationError, code="node_runs", exit_code=9):
     """What was asked for needs the database alone, and a process of this identity has it."""
-
-    code = "node_runs"
-    exit_code = 9
 
     def __init__(self, identity: str, pid: int | None, state: str | None = None) -> None:
         who = "Another process" if pid is None else f"Process {pid}"
@@ -145,11 +116,8 @@ def named_process(pid: int | None, state: str | None) -> str:
     return "another process" if pid is None else f"process {pid}{f', {state}' if state else ''}"
 
 
-class SchemaTooNewError(ConfigurationError):
+class SchemaTooNewError(ConfigurationError, code="schema_too_new", exit_code=9):
     """The database was written by a newer version."""
-
-    code = "schema_too_new"
-    exit_code = 9
 
     def __init__(self, path: str, found: int, known: int) -> None:
         super().__init__(
@@ -158,12 +126,8 @@ class SchemaTooNewError(ConfigurationError):
         )
 
 
-class StorageFullError(ConfigurationError):
+class StorageFullError(ConfigurationError, code="storage_full", exit_code=9, retryable=True):
     """The disk is full: nothing that could not be stored was acknowledged."""
-
-    code = "storage_full"
-    exit_code = 9
-    retryable = True
 
     def __init__(self, path: str) -> None:
         super().__init__(
@@ -172,9 +136,5 @@ class StorageFullError(ConfigurationError):
         )
 
 
-class SystemLimitError(ConfigurationError):
+class SystemLimitError(ConfigurationError, code="system_limit", exit_code=9, retryable=True):
     """A limit of the operating system for this process (or for all) is reached."""
-
-    code = "system_limit"
-    exit_code = 9
-    retryable = True

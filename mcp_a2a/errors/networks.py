@@ -7,18 +7,12 @@ from collections.abc import Sequence
 from mcp_a2a.errors import McpA2AError, without_secrets
 
 
-class NetworkError(McpA2AError):
+class NetworkError(McpA2AError, code="network", exit_code=5):
     """A network cannot be joined, changed or left as asked."""
 
-    code = "network"
-    exit_code = 5
 
-
-class NetworkNotFoundError(NetworkError):
+class NetworkNotFoundError(NetworkError, code="network_not_found", exit_code=3):
     """We are a member of no network of that name."""
-
-    code = "network_not_found"
-    exit_code = 3
 
     def __init__(self, asked: str, known: Sequence[str] = ()) -> None:
         joined = f"You are in: {', '.join(known)}." if known else "You are in none."
@@ -28,10 +22,8 @@ class NetworkNotFoundError(NetworkError):
         )
 
 
-class NotOwnerError(NetworkError):
+class NotOwnerError(NetworkError, code="not_owner"):
     """Only the agent that made a network can give it a new secret."""
-
-    code = "not_owner"
 
     def __init__(self, network: str, owner: str) -> None:
         super().__init__(
@@ -41,10 +33,8 @@ class NotOwnerError(NetworkError):
         self.network, self.owner = network, owner
 
 
-class NoRelayError(NetworkError):
+class NoRelayError(NetworkError, code="no_relay"):
     """A ticket is to be counted or to end, and the network has no relay that would see to it."""
-
-    code = "no_relay"
 
     def __init__(self, network: str) -> None:
         super().__init__(
@@ -53,21 +43,16 @@ class NoRelayError(NetworkError):
         )
 
 
-class TicketError(NetworkError):
+class TicketError(NetworkError, code="ticket"):
     """A ticket that does not admit: damaged, expired or used. The message says which."""
-
-    code = "ticket"
 
     def __init__(self, reason: str, hint: str = "Ask the sender for a new one (mcp-a2a invite).") -> None:
         super().__init__(f"This ticket cannot be used: {reason}.", hint)
         self.reason = reason
 
 
-class TicketPlaceError(NetworkError):
+class TicketPlaceError(NetworkError, code="ticket_place", exit_code=4):
     """A ticket that would have this machine call an address of its own. A person may know what is there."""
-
-    code = "ticket_place"
-    exit_code = 4
 
     def __init__(self, place: str, host: str) -> None:
         super().__init__(
@@ -79,21 +64,13 @@ class TicketPlaceError(NetworkError):
         self.place, self.host = place, host
 
 
-class RelayError(NetworkError):
+class RelayError(NetworkError, code="relay", exit_code=4, retryable=True):
     """A relay cannot be reached, is not the one it was said to be, or does not do what it was asked."""
-
-    code = "relay"
-    exit_code = 4
-    retryable = True
 
     def __init__(self, url: str, reason: str, hint: str = "See what can be reached: mcp-a2a netcheck") -> None:
         super().__init__(f"The relay {url} cannot be used: {reason}.", hint)
         self.url, self.reason = url, reason
 
 
-class NotAdmittedError(RelayError):
+class NotAdmittedError(RelayError, code="not_admitted", exit_code=5, retryable=False):
     """A closed relay that has admitted neither our key nor a network of ours, or has revoked it."""
-
-    code = "not_admitted"
-    exit_code = 5
-    retryable = False

@@ -12,27 +12,20 @@ def _spoken(state: str) -> str:
     return state.removeprefix("TASK_STATE_").lower()
 
 
-class TaskError(McpA2AError):
+class TaskError(McpA2AError, code="task", exit_code=3):
     """The task does not exist or cannot do this now."""
 
-    code = "task"
-    exit_code = 3
 
-
-class TaskNotFoundError(TaskError):
+class TaskNotFoundError(TaskError, code="task_not_found"):
     """No task has this id (or this prefix of an id)."""
-
-    code = "task_not_found"
 
     def __init__(self, asked: str, matches: int = 0) -> None:
         why = f"matches {matches} tasks" if matches else "was not found among the tasks of this identity"
         super().__init__(f"{asked!r} {why}.", "Call list_tasks to see the tasks and their ids.")
 
 
-class TaskForgottenError(TaskNotFoundError):
+class TaskForgottenError(TaskNotFoundError, code="task_forgotten"):
     """A person has removed what this task said and brought."""
-
-    code = "task_forgotten"
 
     def __init__(self, task_id: str, at: str) -> None:
         TaskError.__init__(
@@ -40,10 +33,8 @@ class TaskForgottenError(TaskNotFoundError):
         )
 
 
-class NotForgettableError(TaskError):
+class NotForgettableError(TaskError, code="not_forgettable"):
     """A task that is not finished, or whose end its other side does not know yet, is kept."""
-
-    code = "not_forgettable"
 
     def __init__(self, task_id: str, why: str) -> None:
         super().__init__(f"{task_id} {why}.", "Call get_task_status to see how it stands, or cancel_task.")
@@ -54,11 +45,8 @@ class NotForgettableError(TaskError):
         return f"is not finished: {'cancel' if sent else 'answer'} it first"
 
 
-class TransitionError(TaskError):
+class TransitionError(TaskError, code="invalid_transition", exit_code=7):
     """A task may not go from its state to the proposed one."""
-
-    code = "invalid_transition"
-    exit_code = 7
 
     def __init__(self, current: str, proposed: str) -> None:
         super().__init__(
@@ -68,21 +56,16 @@ class TransitionError(TaskError):
         self.current, self.proposed = current, proposed
 
 
-class AlreadyEndedError(TransitionError):
+class AlreadyEndedError(TransitionError, code="already_ended"):
     """What a person asks for comes too late: the task has ended."""
-
-    code = "already_ended"
 
     def __init__(self, state: str, task_id: str) -> None:
         TaskError.__init__(self, f"It is already {state}.", f"See how it ended: mcp-a2a task {task_id[-6:]}")
         self.current, self.proposed = state, ""
 
 
-class NotSentError(TaskError):
+class NotSentError(TaskError, code="not_sent", exit_code=5):
     """Only the sender of a task can withdraw it; its recipient answers it."""
-
-    code = "not_sent"
-    exit_code = 5
 
     def __init__(self, task_id: str) -> None:
         super().__init__(
@@ -92,11 +75,8 @@ class NotSentError(TaskError):
         )
 
 
-class NothingAskedError(TaskError):
+class NothingAskedError(TaskError, code="nothing_asked", exit_code=5):
     """The agent has asked nothing that an answer could belong to."""
-
-    code = "nothing_asked"
-    exit_code = 5
 
     def __init__(self, agent: str, task_id: str, state: str, context_id: str | None) -> None:
         follow_up = f'mcp-a2a send {shlex.quote(agent)} "TEXT"' + (f" --context {context_id}" if context_id else "")
@@ -106,11 +86,8 @@ class NothingAskedError(TaskError):
         )
 
 
-class LeaseLostError(TaskError):
+class LeaseLostError(TaskError, code="lease_lost", exit_code=5):
     """The task was offered to someone else because the answer took too long."""
-
-    code = "lease_lost"
-    exit_code = 5
 
     def __init__(self, task_id: str) -> None:
         super().__init__(
@@ -119,11 +96,8 @@ class LeaseLostError(TaskError):
         )
 
 
-class SelfSendError(TaskError):
+class SelfSendError(TaskError, code="self_send", exit_code=2):
     """The task is addressed to this very node."""
-
-    code = "self_send"
-    exit_code = 2
 
     def __init__(self, asked: str) -> None:
         super().__init__(
@@ -132,11 +106,8 @@ class SelfSendError(TaskError):
         )
 
 
-class HopLimitError(TaskError):
+class HopLimitError(TaskError, code="hop_limit", exit_code=5):
     """The work was passed on so often that the chain ends here."""
-
-    code = "hop_limit"
-    exit_code = 5
 
     def __init__(self, limit: int) -> None:
         super().__init__(
@@ -145,11 +116,8 @@ class HopLimitError(TaskError):
         )
 
 
-class NotAwaitingReplyError(TaskError):
+class NotAwaitingReplyError(TaskError, code="not_awaiting_reply", exit_code=5):
     """The task is not one that can be replied to (for example one that we answer ourselves)."""
-
-    code = "not_awaiting_reply"
-    exit_code = 5
 
     def __init__(self, task_id: str, state: str, *, sent: bool = False) -> None:
         super().__init__(
@@ -160,11 +128,8 @@ class NotAwaitingReplyError(TaskError):
         )
 
 
-class ContextMismatchError(TaskError):
+class ContextMismatchError(TaskError, code="context_mismatch", exit_code=2):
     """A message names a task and a context that do not belong together (A2A 3.4)."""
-
-    code = "context_mismatch"
-    exit_code = 2
 
     def __init__(self, task_id: str) -> None:
         super().__init__(
@@ -173,11 +138,8 @@ class ContextMismatchError(TaskError):
         )
 
 
-class ConversationFullError(TaskError):
+class ConversationFullError(TaskError, code="conversation_full", exit_code=5):
     """What was said in a task is as long as it may be."""
-
-    code = "conversation_full"
-    exit_code = 5
 
     def __init__(self, task_id: str) -> None:
         super().__init__(
@@ -186,11 +148,8 @@ class ConversationFullError(TaskError):
         )
 
 
-class KeyReusedError(TaskError):
+class KeyReusedError(TaskError, code="key_reused", exit_code=2):
     """A request repeats the idempotency key of another request, so it is no repetition."""
-
-    code = "key_reused"
-    exit_code = 2
 
     def __init__(self, task_id: str) -> None:
         super().__init__(
@@ -199,21 +158,15 @@ class KeyReusedError(TaskError):
         )
 
 
-class PageTokenError(TaskError):
+class PageTokenError(TaskError, code="page_token", exit_code=2):
     """A list cannot be continued from there."""
-
-    code = "page_token"
-    exit_code = 2
 
     def __init__(self) -> None:
         super().__init__("This page token is not from this agent.", "Use nextPageToken of the previous page, or none.")
 
 
-class PushNotSupportedError(TaskError):
+class PushNotSupportedError(TaskError, code="push_not_supported", exit_code=5):
     """Push notifications are switched off."""
-
-    code = "push_not_supported"
-    exit_code = 5
 
     def __init__(self) -> None:
         super().__init__(
@@ -222,27 +175,19 @@ class PushNotSupportedError(TaskError):
         )
 
 
-class PushConfigNotFoundError(TaskError):
+class PushConfigNotFoundError(TaskError, code="push_config_not_found", exit_code=3):
     """The task has no push configuration with this id."""
-
-    code = "push_config_not_found"
-    exit_code = 3
 
     def __init__(self, asked: str) -> None:
         super().__init__(f"The task has no push notification configuration {asked!r}.", "List those of the task.")
 
 
-class FileError(McpA2AError):
+class FileError(McpA2AError, code="file", exit_code=2):
     """A file cannot be attached, sent, or stored here; the message says why."""
 
-    code = "file"
-    exit_code = 2
 
-
-class NoFilesError(FileError):
+class NoFilesError(FileError, code="no_files"):
     """The files of a task are asked for, and it brought none."""
-
-    code = "no_files"
 
     def __init__(self, task_id: str) -> None:
         super().__init__(f"{task_id} has no files.", "Call get_task_status to see what the task brought.")

@@ -7,53 +7,35 @@ from collections.abc import Sequence
 from mcp_a2a.errors import McpA2AError, without_secrets
 
 
-class WebError(McpA2AError):
+class WebError(McpA2AError, code="web", exit_code=4, retryable=True):
     """An HTTP server did not do what it should; the message says which and what."""
 
-    code = "web"
-    exit_code = 4
-    retryable = True
 
-
-class CardError(WebError):
+class CardError(WebError, code="card", exit_code=3, retryable=False):
     """There is no usable agent card at a URL."""
 
-    code = "card"
-    exit_code = 3
-    retryable = False
 
-
-class AddressNotAllowedError(WebError):
+class AddressNotAllowedError(WebError, code="address_not_allowed", exit_code=5, retryable=False):
     """A URL that a stranger chose leads to a place that it must not reach.
 
     `remedy` is the next step where no person can allow it.
     """
-
-    code = "address_not_allowed"
-    exit_code = 5
-    retryable = False
 
     def __init__(self, url: str, reason: str, remedy: str = "") -> None:
         self.url, self.remedy = without_secrets(url), remedy
         super().__init__(f"{self.url} may not be called: {reason}.", remedy or "Only public https URLs are allowed.")
 
 
-class WebRefusedError(WebError):
+class WebRefusedError(WebError, code="web_refused", exit_code=5, retryable=False):
     """An A2A agent answered that it will not do it; `reason` is A2A's name for why, or ours."""
-
-    code = "web_refused"
-    exit_code = 5
-    retryable = False
 
     def __init__(self, message: str, hint: str = "", reason: str = "") -> None:
         super().__init__(message, hint)
         self.reason = reason
 
 
-class ExtensionRequiredError(WebRefusedError):
+class ExtensionRequiredError(WebRefusedError, code="extension_required"):
     """An agent insists on protocol extensions that the request does not have (A2A 4.6)."""
-
-    code = "extension_required"
 
     def __init__(self, name: str, uris: Sequence[str]) -> None:
         listed = ", ".join(uris)
@@ -65,25 +47,18 @@ class ExtensionRequiredError(WebRefusedError):
         )
 
 
-class WebAnswerError(WebError):
+class WebAnswerError(WebError, code="web_answer", exit_code=7, retryable=False):
     """An A2A agent answered something that A2A does not know; the message says what."""
 
-    code = "web_answer"
-    exit_code = 7
-    retryable = False
 
-
-class WebFailedError(WebAnswerError):
+class WebFailedError(WebAnswerError, code="web_failed", retryable=True):
     """An A2A agent answered that it failed over a request that may be good."""
 
-    code = "web_failed"
-    retryable = True  # by who asked, who knows what doing a part of it twice would do
+    # Retryable by who asked, who knows what doing a part of it twice would do.
 
 
-class TaskLostError(WebError):
+class TaskLostError(WebError, code="task_lost"):
     """An A2A agent took a task and does not know it any more, as after a restart."""
-
-    code = "task_lost"
 
     def __init__(self, url: str) -> None:
         super().__init__(

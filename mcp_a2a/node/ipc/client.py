@@ -34,18 +34,12 @@ WRITE_SECONDS = 2.0
 """How long a process that is stopping waits for an owner that does not read."""
 
 
-class OwnerLostError(McpA2AError):
+class OwnerLostError(McpA2AError, code="owner_lost", retryable=True):
     """The process that owned the node went away before it answered. Never leaves `node.ipc.owner`."""
 
-    code = "owner_lost"
-    retryable = True
 
-
-class OwnerSilentError(McpA2AError):
+class OwnerSilentError(McpA2AError, code="owner_silent", retryable=True):
     """The process that owns the node lives and does not answer. Never leaves `node.ipc.owner`."""
-
-    code = "owner_silent"
-    retryable = True
 
 
 @dataclass
