@@ -189,7 +189,7 @@ def move_delivery(
 def declined_tasks(connection: sqlite3.Connection) -> list[str]:
     """Tasks that their agent declined, and that no other one was given (`Task.is_declined`)."""
     rows = connection.execute(
-        f"SELECT id FROM tasks WHERE direction='sent' AND {OPEN}"  # noqa: S608
+        f"SELECT id FROM tasks INDEXED BY tasks_asked WHERE direction='sent' AND {OPEN}"  # noqa: S608
         " AND state='TASK_STATE_SUBMITTED' AND delivery='REFUSED'"
     )
     return [task_id for (task_id,) in rows]

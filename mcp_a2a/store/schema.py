@@ -19,6 +19,9 @@ from mcp_a2a.protocol.state import TaskState, is_terminal
 LISTED = "NOT direct AND forgotten IS NULL AND (direction = 'sent' OR peer GLOB 'caller:*')"
 """Tasks that an A2A client may list; spelled so in each partial index over them and in each query that uses one."""
 
+OF_CONTEXTS = "(direction = 'sent' OR peer GLOB 'caller:*')"
+"""Tasks of which a conversation with an agent at a URL may consist; spelled so in the partial index over them."""
+
 ENDED = "(" + ", ".join(f"'{state}'" for state in TaskState if is_terminal(state)) + ")"
 """The terminal states, as SQL."""
 
@@ -363,6 +366,14 @@ MIGRATIONS: tuple[str, ...] = (
     CREATE TRIGGER tasks_events_out AFTER DELETE ON tasks WHEN OLD.events > 0 BEGIN
       DELETE FROM task_events WHERE id BETWEEN OLD.n << 24 AND OLD.n << 24 | 16777215;
     END;
+    """,
+    f"""
+    -- Each change of a task kept three indexes of its time: the one by state and direction has every list in its order,
+    -- state beside state. Contexts are looked up of tasks alone that may be at a URL.
+    DROP INDEX tasks_by_direction;
+    DROP INDEX tasks_by_update;
+    DROP INDEX tasks_by_context;
+    CREATE INDEX tasks_by_context ON tasks(context_id) WHERE {OF_CONTEXTS};
     """,
 )
 

@@ -41,13 +41,12 @@ def list_tasks(
     now: float,
 ) -> list[Task]:
     """Tasks by newest change, after the position `before` (updated, id) of an earlier page."""
-    index = "tasks_by_state" if state is not None else "tasks_by_direction" if direction else "tasks_by_update"
     later, values = (" AND (updated, id) < (?, ?)", before) if before is not None else ("", ())
     selects, asked = [], list[object]()
     # Each alternative is read from an index in order, and SQLite merges them; with OR it would sort all that match.
     for conditions, wanted in _alternatives(state, direction, now):
         where = " AND ".join(("forgotten IS NULL", *conditions))
-        selects.append(f"{SELECT_TASK} INDEXED BY {index} WHERE {where}{later}")
+        selects.append(f"{SELECT_TASK} INDEXED BY tasks_by_state WHERE {where}{later}")
         asked.extend((*wanted, *values))
     rows = connection.execute(
         f"{' UNION ALL '.join(selects)} ORDER BY updated DESC, id DESC LIMIT ?", (*asked, limit)
@@ -62,9 +61,7 @@ Condition = tuple[tuple[str, ...], tuple[object, ...]]
 
 
 def _alternatives(state: Moment | None, direction: str | None, now: float) -> list[Condition]:
-    """The conditions of a list, each one that an index answers: the index by state has both directions apart."""
-    if state is None:
-        return [((), ()) if direction is None else (("direction=?",), (direction,))]
+    """The conditions of a list, each one that the index by state answers: it has states and directions apart."""
     return [
         ((*conditions, "direction=?"), (*values, one))
         for conditions, values in _at(state, now)
@@ -75,7 +72,7 @@ def _alternatives(state: Moment | None, direction: str | None, now: float) -> li
 def _at(moment: Moment | None, now: float) -> list[Condition]:
     """Which tasks a word stands for, as `protocol.moment` has it: alternatives, each with its values."""
     if moment is None:
-        return [((), ())]
+        return [(("state=?",), (one.value,)) for one in TaskState]
     state, delivery = state_of(moment).value, delivery_of(moment)
     if delivery is not None:
         return [(("state=?", "delivery=?"), (state, delivery.value))]

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pydantic import TypeAdapter, ValidationError
 
 from mcp_a2a.protocol.model import AgentCard, TaskPushNotificationConfig
-from mcp_a2a.store.schema import OPEN
+from mcp_a2a.store.schema import OF_CONTEXTS, OPEN
 
 _HEADERS = TypeAdapter(dict[str, str])
 
@@ -120,7 +120,9 @@ def put_web_context(connection: sqlite3.Connection, peer: str, context: str, rem
 
 def forget_web_contexts(connection: sqlite3.Connection) -> None:
     """Drop the names of conversations of which no task is left."""
-    connection.execute("DELETE FROM web_contexts WHERE context NOT IN (SELECT context_id FROM tasks)")
+    connection.execute(
+        f"DELETE FROM web_contexts WHERE context NOT IN (SELECT context_id FROM tasks WHERE {OF_CONTEXTS})"  # noqa: S608
+    )
 
 
 def find_web_context(connection: sqlite3.Connection, peer: str, context: str) -> str | None:

@@ -130,7 +130,7 @@ async def test_a_database_of_before_learns_since_when_its_tasks_have_their_statu
             "ALTER TABLE tasks DROP COLUMN dated; ALTER TABLE outbox DROP COLUMN kept;"
             "ALTER TABLE held DROP COLUMN host; DROP TABLE consents; DROP INDEX IF EXISTS tasks_asked;"
             "ALTER TABLE blobs DROP COLUMN saved; DROP TABLE damaged;"
-            "DROP INDEX tasks_by_state; DROP INDEX tasks_by_direction; DROP INDEX tasks_by_update;"
+            "DROP INDEX tasks_by_state;"
             "ALTER TABLE tasks DROP COLUMN forgotten; ALTER TABLE peers DROP COLUMN paired;"
             "ALTER TABLE tasks DROP COLUMN heard; ALTER TABLE tasks DROP COLUMN made;"
             "ALTER TABLE web_agents DROP COLUMN bound;"
