@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import suppress
+from typing import TYPE_CHECKING
 
 import anyio
 from anyio.lowlevel import checkpoint, current_token
@@ -18,7 +19,7 @@ from typing_extensions import override
 
 from mcp_a2a.errors.delivery import LinkError
 from mcp_a2a.errors.protocol import LocalProtocolError, RemoteProtocolError
-from mcp_a2a.ports import Credentials, Link, LinkHandler
+from mcp_a2a.ports import Link
 from mcp_a2a.protocol.bundle import KeyBundle
 from mcp_a2a.protocol.control import NONCE_SIZE, Answer, ByeCode, ListingFrame, News, Reply, Request
 from mcp_a2a.protocol.did import PeerId
@@ -37,6 +38,9 @@ from mcp_a2a.protocol.link_events import (
 )
 from mcp_a2a_transports._channel import Channel, finished
 
+if TYPE_CHECKING:
+    from mcp_a2a_transports._links import LinkOwner
+
 logger = logging.getLogger(__name__)
 
 SLICE = 4
@@ -45,21 +49,8 @@ SLICE = 4
 STALL_SECONDS = 30.0
 """How long a peer may leave one frame unread."""
 
-FLUSH_SECONDS = 0.5
-CLOSE_SECONDS = 0.4
+FLUSH_SECONDS, CLOSE_SECONDS = 0.5, 0.4
 """Together under the second in which every link is closed when its transport is."""
-
-
-class LinkOwner:
-    """The owner of a link: its credentials, its handler, and the room for links that they share."""
-
-    def __init__(self, credentials: Credentials, handler: LinkHandler) -> None:
-        self.credentials = credentials
-        self.handler = handler
-
-    def admit(self, link: DrivenLink, peer: PeerId) -> bool:
-        """True if a link whose handshake is complete may open."""
-        return True
 
 
 class DrivenLink(Link):

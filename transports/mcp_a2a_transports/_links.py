@@ -18,7 +18,7 @@ from mcp_a2a.protocol.handshake import ANY_PEER, Side, Target
 from mcp_a2a.protocol.link_places import Place, find_place
 from mcp_a2a.protocol.pending_connections import host_in, is_here
 from mcp_a2a_transports._channel import Channel
-from mcp_a2a_transports._drive import DrivenLink, LinkOwner
+from mcp_a2a_transports._drive import DrivenLink
 from mcp_a2a_transports._tasks import background_tasks
 
 logger = logging.getLogger(__name__)
@@ -26,6 +26,18 @@ logger = logging.getLogger(__name__)
 MAX_LINKS_PER_KEY = 5
 DIAL_SECONDS = 5.0
 LEAVE_SECONDS = 1.0
+
+
+class LinkOwner:
+    """The owner of a link: its credentials, its handler, and the room for links that they share."""
+
+    def __init__(self, credentials: Credentials, handler: LinkHandler) -> None:
+        self.credentials = credentials
+        self.handler = handler
+
+    def admit(self, link: DrivenLink, peer: PeerId) -> bool:
+        """True if a link whose handshake is complete may open."""
+        return True
 
 
 class Links(LinkOwner):

@@ -103,12 +103,16 @@ class DirectoryDesk:
 
     def publish(self, session: RelaySession, listing: Listing, now: float) -> None:
         """Keep a member's own entry, and tell the others when it is on disk."""
-        number, code = listing.revision, self._objection(session, listing)
-        wait = self.bytes.of(session.key, now).take(len(listing.sealed), now) if code is None else 0.0
-        if code is not None or wait:
-            session.send(encode(Failed(number, code or "rate_limited", round(wait + 0.05, 1) if wait else None)))
-            return
-        self._store.publish(listing, partial(self._published, session, listing))
+        if self._may_keep(session, listing.revision, self._objection(session, listing), len(listing.sealed), now):
+            self._store.publish(listing, partial(self._published, session, listing))
+
+    def _may_keep(self, session: RelaySession, number: int, code: str | None, size: int, now: float) -> bool:
+        """Charge a key for so many bytes on the disk; False if it was refused, with the code or for its rate."""
+        wait = self.bytes.of(session.key, now).take(size, now) if code is None else 0.0
+        if code is None and not wait:
+            return True
+        session.send(encode(Failed(number, code or "rate_limited", round(wait + 0.05, 1) if wait else None)))
+        return False
 
     def _objection(self, session: RelaySession, listing: Listing) -> str | None:
         if listing.network not in session.networks or listing.peer != session.peer:
@@ -134,10 +138,8 @@ class DirectoryDesk:
 
     def _published(self, session: RelaySession, listing: Listing, outcome: int | str | Exception) -> None:
         number = listing.revision
-        if isinstance(outcome, Exception):
+        if isinstance(outcome, str | Exception):
             session.send(encode(_failure(number, outcome)))
-        elif isinstance(outcome, str):
-            session.send(encode(Failed(number, outcome)))
         else:
             session.send(encode(Done(number, self._epoch, outcome or self._store.revision())))
             if outcome:
@@ -225,18 +227,12 @@ class DirectoryDesk:
             code = "used"
         elif not self._has_room(offer.network, len(offer.sealed)):
             code = "share"
-        wait = self.bytes.of(session.key, now).take(len(offer.sealed), now) if code is None else 0.0
-        if code is not None or wait:
-            session.send(encode(Failed(offer.number, code or "rate_limited", round(wait + 0.05, 1) if wait else None)))
-            return
-        invitation = Invitation(offer.network, offer.invitation, offer.sealed, offer.uses, offer.expires)
-        self._store.offer(invitation, aged, partial(self._offered, session, offer.number))
+        if self._may_keep(session, offer.number, code, len(offer.sealed), now):
+            invitation = Invitation(offer.network, offer.invitation, offer.sealed, offer.uses, offer.expires)
+            self._store.offer(invitation, aged, partial(self._offered, session, offer.number))
 
     def _offered(self, session: RelaySession, number: int, outcome: str | Exception | None) -> None:
-        if isinstance(outcome, Exception):
-            session.send(encode(_failure(number, outcome)))
-        else:
-            session.send(encode(Done(number) if outcome is None else Failed(number, outcome)))
+        session.send(encode(Done(number) if outcome is None else _failure(number, outcome)))
 
     def claim(self, session: RelaySession, claim: Claim) -> None:
         """Hand out an invitation; told when it is on disk that this key has had it."""
@@ -244,15 +240,13 @@ class DirectoryDesk:
         self._store.claim(claim.invitation, session.key, self._clock(), done)
 
     def _claimed(self, session: RelaySession, number: int, outcome: bytes | str | Exception) -> None:
-        if isinstance(outcome, Exception):
-            session.send(encode(_failure(number, outcome)))
-        elif isinstance(outcome, str):
-            session.send(encode(Failed(number, outcome)))
-        else:
-            session.send(encode(Claimed(number, outcome)))
+        session.send(encode(Claimed(number, outcome) if isinstance(outcome, bytes) else _failure(number, outcome)))
 
 
-def _failure(number: int, error: Exception) -> Failed:
-    if not isinstance(error, StorageFullError):
-        logger.error("the disk does not take a directory's entry: %s", error)
+def _failure(number: int, outcome: str | Exception) -> Failed:
+    """The answer where the disk refuses with a code, or takes nothing."""
+    if isinstance(outcome, str):
+        return Failed(number, outcome)
+    if not isinstance(outcome, StorageFullError):
+        logger.error("the disk does not take a directory's entry: %s", outcome)
     return Failed(number, "full", FULL_RETRY_SECONDS)

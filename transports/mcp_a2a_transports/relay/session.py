@@ -34,8 +34,8 @@ from mcp_a2a.protocol.relay_url import RelayUrl
 from mcp_a2a.relay_ports import RelayHandler, Watched
 from mcp_a2a_transports._channel import Channel
 from mcp_a2a_transports._dialling import connect
-from mcp_a2a_transports._drive import DrivenLink, LinkOwner
-from mcp_a2a_transports._links import answered_in_time
+from mcp_a2a_transports._drive import DrivenLink
+from mcp_a2a_transports._links import LinkOwner, answered_in_time
 from mcp_a2a_transports._tasks import background_tasks
 from mcp_a2a_transports.relay.dispatches import Dispatches
 from mcp_a2a_transports.relay.link import InboundLink, RelayedLink
