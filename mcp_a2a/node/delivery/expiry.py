@@ -33,8 +33,7 @@ class Expiry:
         self._sound: Timers[Pending] = Timers()
 
     def add(self, entry: Pending) -> None:
-        """Watch the end of an entry; also after it got other dates."""
-        self._sound.cancel(entry)
+        """Watch the end of an entry that is not watched."""
         self._wall.set(entry, entry.some.expires)
 
     def remove(self, entry: Pending) -> None:

@@ -312,7 +312,7 @@ class Outbox:
                 left -= len(sends)
                 if not left:
                     break
-                if not (sends or self._queue.has_events):
+                if not (sends or self._queue.happened):
                     return False  # a message that got other dates, or was merged, would have gone
             self._react_to_all()
             return True
@@ -321,7 +321,7 @@ class Outbox:
 
     def _react_to_all(self) -> None:
         """Carry out events until there are none."""
-        while self._queue.has_events:
+        while self._queue.happened:
             for event in self._queue.events():
                 self._react(event)
 

@@ -116,7 +116,8 @@ class PeerQueue:
         else:
             del self.lines[line.key]
             self.mergeable.pop(line.key, None)
-            self._follow(line, "")
+            if line.follows:
+                self._follow(line, "")
 
     def line_of(self, entry: Pending) -> TaskLine:
         """The task of an entry; one that belongs to no task is alone in its line."""

@@ -85,6 +85,8 @@ class DeliveryQueue(Overview):
         self._contact = Contact(self._waiting)
         self._schedule = Schedule(self._waiting, self._contact, first_number, since)
         self._serial = 0
+        self.happened = self._waiting.events
+        """What `events` would return."""
 
     # --- what the node does ----------------------------------------------------------------------
 
@@ -258,7 +260,7 @@ class DeliveryQueue(Overview):
     def answered(self, token: bytes, answer: Answered, route: Route, at: At) -> None:
         """An answer that names `token` came by `route`. What it means is the table `answers.ANSWERS`."""
         entry = self._waiting.tokens.get(token)
-        if entry is None or not self.may_answer(token, route, signed=answer.signed):
+        if entry is None or not (answer.signed or entry.went_by(route)):
             return  # settled already, or neither of the recipient nor of what carries it
         is_kept = entry.state is State.STORED
         word = Word.REFUSED if answer.word is Word.NOT_KEPT and not is_kept else answer.word
@@ -304,12 +306,8 @@ class DeliveryQueue(Overview):
             sends += self._schedule.sends(active.pop(next(iter(active))), at, most - len(sends))
         return sends
 
-    @property
-    def has_events(self) -> bool:
-        """Whether anything has happened since the last call of `events`."""
-        return bool(self._waiting.events)
-
     def events(self) -> list[Event]:
         """What has happened since the last call, in order."""
-        taken, self._waiting.events = self._waiting.events, []
+        taken = self.happened.copy()
+        self.happened.clear()
         return taken

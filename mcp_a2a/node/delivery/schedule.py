@@ -30,7 +30,8 @@ class Schedule:
 
     def touch(self, peer: PeerQueue, at: At) -> None:
         """Something about a destination has changed."""
-        self._waiting.active[peer.key] = peer
+        if any(peer.ready) or peer.mergeable:
+            self._waiting.active[peer.key] = peer
         if peer.patience.look is not None:
             self._contact.look(peer, at)
         if not peer.routes:
@@ -98,6 +99,7 @@ class Schedule:
         entry.redating = entry.judged = False
         if dates is not None:
             entry.some, entry.anew = replace(entry.some, created=dates[0], expires=dates[1]), True
+            self._waiting.expiry.remove(entry)
             self._waiting.expiry.add(entry)
         elif was_judged:
             pause_for_clock(self._waiting, entry, at)

@@ -63,8 +63,9 @@ class Waiting:
         return self.peers[entry.some.destination]
 
     def wake(self, peer: PeerQueue) -> None:
-        """Something may go to this destination now."""
-        self.active[peer.key] = peer
+        """Something may go to this destination now, if it has a candidate. Written out where each message asks it."""
+        if any(peer.ready) or peer.mergeable:
+            self.active[peer.key] = peer
 
     # --- messages
 
@@ -87,7 +88,8 @@ class Waiting:
         peer.remove(entry)
         del self.entries[entry.some.id]
         self.messages -= not entry.is_piece
-        self.active[peer.key] = peer
+        if any(peer.ready) or peer.mergeable:
+            self.active[peer.key] = peer
 
     def fly(self, entry: Pending, token: bytes, at: At) -> None:
         """The courier has sent the message; the answer to it will name `token`."""
@@ -95,7 +97,8 @@ class Waiting:
         self.tokens[token] = entry
         peer = self.peers[entry.some.destination]
         peer.fly(entry, at.ticks)
-        self.active[peer.key] = peer
+        if any(peer.ready) or peer.mergeable:
+            self.active[peer.key] = peer
         self.watch(entry)
 
     def watch(self, entry: Pending) -> None:
@@ -120,7 +123,8 @@ class Waiting:
         peer.wait(entry, at.ticks, paused=pause > 0)
         if pause > 0:
             self.timers.set(entry, at.ticks + pause)
-        self.active[peer.key] = peer
+        if any(peer.ready) or peer.mergeable:
+            self.active[peer.key] = peer
 
     def resume(self, entry: Pending, at: At) -> None:
         """The pause of a waiting message is over."""
