@@ -29,6 +29,7 @@ from mcp_a2a.api.relay import (
 )
 from mcp_a2a.errors.machine import ConfigurationError
 from mcp_a2a.errors.protocol import RemoteProtocolError
+from mcp_a2a.errors.remedy import Remedy
 from mcp_a2a.mailbox_ports import MailboxStore, RelayMember
 from mcp_a2a.node.ipc.server import LocalServer, LocalService
 from mcp_a2a.node.runtime.handlers import LocalNode, answers
@@ -142,7 +143,9 @@ class Operator(LocalNode):
     async def url(self, request: RelayUrlRequest) -> RelayUrlView:
         """See `RelayUrlRequest`."""
         if self._serving is None:
-            raise ConfigurationError("The relay is not running, so its URL is not known.", "Start: mcp-a2a relay serve")
+            raise ConfigurationError(
+                "The relay is not running, so its URL is not known.", Remedy("Start: mcp-a2a relay serve")
+            )
         admission, url = self._serving.listener.desk.admission, self._serving.url
         if request.new:
             secret = os.urandom(ADMISSION_SECRET_SIZE)
@@ -197,7 +200,7 @@ def _key(asked: str) -> PeerId:
     except RemoteProtocolError as error:
         raise ConfigurationError(
             f"{asked!r} is neither an agent's key nor a network's id.",
-            "Both look like did:key:z6Mk…: mcp-a2a id and mcp-a2a networks show them.",
+            Remedy("Both look like did:key:z6Mk…: mcp-a2a id and mcp-a2a networks show them."),
         ) from error
 
 

@@ -15,6 +15,7 @@ from mcp_a2a.accepting import MAX_HANDSHAKES, RESERVED_FILES, raise_open_files
 from mcp_a2a.certificates import ServerTls
 from mcp_a2a.config import RelaySettings
 from mcp_a2a.errors.machine import ConfigurationError, RelayRunsError
+from mcp_a2a.errors.remedy import Remedy
 from mcp_a2a.ports import Credentials
 from mcp_a2a.protocol.admission_secret import ADMISSION_SECRET_SIZE, admission_key
 from mcp_a2a.protocol.bundle import KeyBundle, KeyRing
@@ -78,7 +79,7 @@ async def open_unattended(home: Path) -> AsyncIterator[Operator]:
     """
     if not (home / "relay" / DATABASE).exists():
         raise ConfigurationError(
-            f"There is no relay in {home}.", "mcp-a2a relay serve makes one; --home names another data folder."
+            f"There is no relay in {home}.", Remedy("mcp-a2a relay serve makes one; --home names another data folder.")
         )
     with _own_folder(home) as folder:
         identity = load_identity(folder, os.urandom(32))

@@ -10,24 +10,45 @@ import sys
 from mcp_a2a.errors.machine import SystemLimitError
 from mcp_a2a.protocol.paths import zone_trouble
 
+_CLOSE = "Close other programs, then try again."
+_RAISE = "Raise the limit, for example: "
+_MEMORY = (
+    "There is no memory left for this process",
+    "RLIMIT_AS",
+    "Close other programs, or raise the limit (ulimit -v, or that of its container).",
+)
+_RAISE_PROCESSES = (
+    "Close other programs, or raise the limit of processes (ulimit -u, TasksMax of a systemd unit) or of memory "
+    "(ulimit -v)."
+)
+_THREADS = ("The system does not let this process start another thread", "RLIMIT_NPROC", _RAISE_PROCESSES)
+_BY_NUMBER = {
+    errno.EMFILE: ("This process may not open another file or connection", "RLIMIT_NOFILE", f"{_RAISE}ulimit -n 1024"),
+    errno.EFBIG: ("A file of this process may not grow any further", "RLIMIT_FSIZE", f"{_RAISE}ulimit -f unlimited"),
+    errno.ENFILE: ("This machine has as many open files as it allows (fs.file-max)", "", _CLOSE),
+    errno.ENOMEM: _MEMORY,
+}
+"""What the system refuses, the limit of this process that may be why, and the next step."""
+
 
 def limit_behind(error: BaseException) -> SystemLimitError | None:
     """The limit that caused `error`, with its number and how it is raised; None where it was something else."""
+    reached: tuple[str, str, str] | None = None
     match error:
         case MemoryError():
-            return _no_memory()
+            reached = _MEMORY
         case ssl.SSLError():
-            return _no_memory() if "malloc failure" in str(error) else None
+            reached = _MEMORY if "malloc failure" in str(error) else None
         case OSError():
-            return _BY_NUMBER.get(error.errno or 0, _none)()
+            reached = _BY_NUMBER.get(error.errno or 0)
         case RuntimeError() if "can't start new thread" in str(error):
-            return SystemLimitError(
-                f"The system does not let this process start another thread{_limit('RLIMIT_NPROC')}.",
-                "Close other programs, or raise the limit of processes (ulimit -u, TasksMax of a systemd unit) or of "
-                "memory (ulimit -v).",
-            )
+            reached = _THREADS
         case _:
-            return None
+            pass
+    if reached is None:
+        return None
+    refused, limit, remedy = reached
+    return SystemLimitError(f"{refused}{_limit(limit) if limit else ''}.", remedy)
 
 
 def why_not_connected(error: OSError, host: str) -> str:
@@ -44,45 +65,6 @@ def why_not_connected(error: OSError, host: str) -> str:
         case _:
             reason = limit_behind(error) or error.strerror or type(error).__name__
             return f"that machine cannot be reached ({reason})"
-
-
-def _none() -> None:
-    return None
-
-
-def _no_open_file() -> SystemLimitError:
-    return SystemLimitError(
-        f"This process may not open another file or connection{_limit('RLIMIT_NOFILE')}.",
-        "Raise the limit, for example: ulimit -n 1024",
-    )
-
-
-def _no_open_file_anywhere() -> SystemLimitError:
-    return SystemLimitError(
-        "This machine has as many open files as it allows (fs.file-max).", "Close other programs, then try again."
-    )
-
-
-def _no_longer_file() -> SystemLimitError:
-    return SystemLimitError(
-        f"A file of this process may not grow any further{_limit('RLIMIT_FSIZE')}.",
-        "Raise the limit, for example: ulimit -f unlimited",
-    )
-
-
-def _no_memory() -> SystemLimitError:
-    return SystemLimitError(
-        f"There is no memory left for this process{_limit('RLIMIT_AS')}.",
-        "Close other programs, or raise the limit (ulimit -v, or that of its container).",
-    )
-
-
-_BY_NUMBER = {
-    errno.EMFILE: _no_open_file,
-    errno.ENFILE: _no_open_file_anywhere,
-    errno.EFBIG: _no_longer_file,
-    errno.ENOMEM: _no_memory,
-}
 
 
 def _limit(name: str) -> str:

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import ast
 import importlib
+import json
 import pkgutil
+import re
 from collections.abc import Iterator
 from pathlib import Path
+from string import Formatter
 
 import pytest
 from pydantic import ValidationError
 
 import mcp_a2a
 from mcp_a2a import errors
+from mcp_a2a.a2a.faults import fault_of
 from mcp_a2a.api.networks import InviteRequest
 from mcp_a2a.cli.exits import Exit
+from mcp_a2a.cli.remedies import WORDS
 from mcp_a2a.errors import McpA2AError, without_secrets
 from mcp_a2a.errors.agents import (
     AliasAlikeError,
@@ -76,6 +81,7 @@ from mcp_a2a.errors.protocol import (
     StaleError,
     UnknownKeyError,
 )
+from mcp_a2a.errors.remedy import FOR_A_MODEL
 from mcp_a2a.errors.tasks import (
     AlreadyEndedError,
     ContextMismatchError,
@@ -108,8 +114,13 @@ from mcp_a2a.errors.web import (
     WebFailedError,
     WebRefusedError,
 )
+from mcp_a2a.node.ipc.wire import error_fields, raised
+from mcp_a2a.own_command import COMMANDS
 from mcp_a2a.protocol.paths import parse_address
 from mcp_a2a.protocol.plain_words import faults_of
+from mcp_a2a.protocol.web_url import with_short_urls
+from mcp_a2a.server.prose import sentence
+from mcp_a2a.server.toolset import TOOLS as TOOL_SPECS
 
 DID, OTHER = "did:key:z6MkOne", "did:key:z6MkTwo"
 
@@ -316,6 +327,42 @@ def made(kind: type[McpA2AError]) -> McpA2AError:
     return kind(*SHOWN[kind], **keywords)  # type: ignore[arg-type]
 
 
+TOOLS = [spec.function.__name__ for spec in TOOL_SPECS]
+PHRASES = FOR_A_MODEL.keys() | {"Call"}
+LOCAL = re.compile(rf"mcp-a2a (?:{'|'.join(COMMANDS)})\b|\b(?:{'|'.join(name for name in TOOLS if '_' in name)})\b")
+"""What is on this machine alone: a command, or a tool."""
+
+
+TOLD_TO_CLIENTS = {ConsentNeededError, ConsentDeclinedError}
+"""A client may be a program of the person who can allow it."""
+
+PASSES_ON = ("mcp_a2a/errors/remedy.py", "mcp_a2a/node/ipc/wire.py")
+"""Where the text of a remedy is a variable: what makes one of words without fields, and of words that were sent."""
+
+
+def calls() -> Iterator[tuple[str, ast.Call]]:
+    """Every call in the product, by file and line."""
+    root = Path(mcp_a2a.__path__[0]).parent
+    for folder in ("mcp_a2a", "transports"):
+        for path in (root / folder).rglob("*.py"):
+            for node in ast.walk(ast.parse(path.read_text())):
+                if isinstance(node, ast.Call):
+                    yield f"{path.relative_to(root)}:{node.lineno}", node
+
+
+def texts(call: ast.AST) -> Iterator[str]:
+    """The text in the arguments of a call, but for that of remedies."""
+    for child in ast.iter_child_nodes(call):
+        if isinstance(child, ast.Constant) and isinstance(child.value, str):
+            yield child.value
+        elif not (isinstance(child, ast.Call) and isinstance(child.func, ast.Name) and child.func.id == "Remedy"):
+            yield from texts(child)
+
+
+def fields(text: str) -> set[str]:
+    return {field for _, field, _, _ in Formatter().parse(text) if field}
+
+
 def test_every_error_is_in_one_of_the_tables() -> None:
     assert set(ours()) == SHOWN.keys() | PLAIN.keys()
     assert not SHOWN.keys() & PLAIN.keys()
@@ -370,6 +417,65 @@ def test_what_happened_and_the_next_step_are_said_with_the_values(kind: type[Mcp
     assert str(error) == f"{error.message} {error.hint}"
     first = SHOWN[kind][0]
     assert (f"{first:,}" if isinstance(first, int) else str(first)) in str(error)
+
+
+def example(kind: type[McpA2AError]) -> McpA2AError:
+    return made(kind) if kind in SHOWN else McpA2AError.rebuild(kind.code, "It failed.", kind.remedy)
+
+
+def words_for_every_reader(error: McpA2AError) -> dict[str, str]:
+    return {"model": sentence(error), "terminal": error.hint_in(WORDS), "client": fault_of(error).message}
+
+
+@pytest.mark.parametrize("kind", ours(), ids=lambda kind: kind.__name__)
+def test_every_surface_has_words_for_every_error_and_the_same_ones_over_the_control_socket(
+    kind: type[McpA2AError],
+) -> None:
+    error = example(kind)
+    said = words_for_every_reader(error)
+    assert with_short_urls(error.message) in said["model"]
+    assert with_short_urls(error.hint) in said["model"]
+    for words in said.values():
+        assert not re.search(r"[{}]", words)
+        assert not PHRASES & set(re.findall(r"\w+_\w+", words))
+    again = raised(json.loads(json.dumps(error_fields(error))))
+    assert type(again) is kind
+    assert (again.message, again.hint) == (error.message, error.hint)
+    assert again.hint_in(WORDS) == said["terminal"]
+    assert fault_of(again).message == said["client"]
+
+
+@pytest.mark.parametrize("kind", ours(), ids=lambda kind: kind.__name__)
+def test_a_client_on_another_machine_reads_of_no_tool_and_no_command(kind: type[McpA2AError]) -> None:
+    said = fault_of(example(kind)).message
+    assert bool(LOCAL.search(said)) == (kind in TOLD_TO_CLIENTS)
+
+
+def test_every_field_of_a_remedy_is_a_value_or_has_words_on_every_surface() -> None:
+    for place, call in calls():
+        if not isinstance(call.func, ast.Name) or call.func.id != "Remedy" or place.startswith(PASSES_ON):
+            continue
+        text = call.args[0]
+        assert isinstance(text, ast.Constant) or (isinstance(text, ast.Name) and text.id.isupper()), place
+        values = {keyword.arg for keyword in call.keywords}
+        for field in fields(text.value) if isinstance(text, ast.Constant) else ():
+            assert field in values | WORDS.keys(), place
+            assert field in values | FOR_A_MODEL.keys() | set(TOOLS) | {"Call"}, place
+            for words in (FOR_A_MODEL, WORDS):
+                assert fields(words.get(field, "")) <= values, place
+
+
+def test_what_is_said_to_every_reader_names_no_tool_and_no_command() -> None:
+    """Below the command line and the tools; a `Remedy` says it to those whom it concerns."""
+    named = [
+        place
+        for place, call in calls()
+        if isinstance(call.func, ast.Name) and (call.func.id.endswith("Error") or call.func.id == "plain")
+        if not re.match(r"mcp_a2a/(cli|server)/", place)
+        for said in texts(call)
+        if LOCAL.search(said)
+    ]
+    assert named == []
 
 
 @pytest.mark.parametrize("kind", SHOWN, ids=lambda kind: kind.__name__)

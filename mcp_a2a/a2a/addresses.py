@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from urllib.parse import SplitResult
 
+from mcp_a2a.errors.remedy import Remedy
 from mcp_a2a.errors.web import AddressNotAllowedError
 from mcp_a2a.protocol.paths import ip_of
 from mcp_a2a.protocol.places import embedded, is_no_place
@@ -23,7 +24,7 @@ _NUMBER = re.compile(r"0x[0-9a-f]*|[0-9]+")
 _CONTROL = re.compile(r"[\x00-\x20\x7f\\]")
 """Where programs disagree on what of a URL is its host."""
 
-_CREDENTIALS = (
+_CREDENTIALS = Remedy(
     "Leave them out of the address. An agent is given a credential with --token-stdin (see mcp-a2a peers add --help)."
 )
 

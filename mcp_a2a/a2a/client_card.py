@@ -15,6 +15,7 @@ from pydantic import JsonValue, ValidationError
 
 from mcp_a2a.a2a.client_parts import Fields, parse
 from mcp_a2a.a2a.guarded import Answered, pause_asked
+from mcp_a2a.errors.remedy import Remedy
 from mcp_a2a.errors.web import AddressNotAllowedError, CardError
 from mcp_a2a.protocol.model import AgentCapabilities, AgentCard, AgentCardSignature, AgentInterface, AgentSkill
 from mcp_a2a.protocol.plain_words import place_of, plainly
@@ -324,7 +325,7 @@ def why_no_card(answer: Answered, url: str) -> str | None:
     if answer.status in (401, 403):
         raise CardError(
             f"{url} requires a login (HTTP {answer.status}).",
-            f"Give it a credential: mcp-a2a peers add {agent_url(url)} --token-stdin",
+            Remedy("Give it a credential: mcp-a2a peers add {url} --token-stdin", url=agent_url(url)),
         )
     if answer.status in (408, 425, 429) or answer.status >= 500:
         later = pause_asked(answer.headers)

@@ -10,6 +10,7 @@ from pydantic import JsonValue
 
 from mcp_a2a.a2a.client_parts import Fields, parse
 from mcp_a2a.a2a.faults import Kind
+from mcp_a2a.errors.remedy import Remedy
 from mcp_a2a.errors.web import WebAnswerError, WebError, WebFailedError, WebRefusedError
 from mcp_a2a.protocol.text import preview
 from mcp_a2a.web_ports import AUTH, AnswerLostError, NotNowError
@@ -125,7 +126,7 @@ def refusal(url: str, error: Fields, status: int, *, later: float = 0.0) -> WebE
     if status in (401, 403) or reason in (AUTH, "PERMISSION_DENIED"):
         return WebRefusedError(
             f"{url} requires a login (HTTP {status}){said}.",
-            f"Give it a credential: mcp-a2a peers add {url} --token-stdin",
+            Remedy("Give it a credential: mcp-a2a peers add {url} --token-stdin", url=url),
             AUTH,
         )
     if status in _PASSING or reason in _PASSING_REASONS:

@@ -173,20 +173,14 @@ _OURS = {
 """What is wrong with this machine is for its owner: paths and addresses stand in the log."""
 
 
-_HINTS_FOR_OTHERS = frozenset(
-    {Kind.TASK_NOT_FOUND, Kind.NOT_CANCELABLE, Kind.UNSUPPORTED_OPERATION, Kind.AGENT_NOT_FOUND}
-)
-"""What to do about these is said to assistants and owners: the names of tools and commands are nothing to a client."""
-
-
 def fault_of(error: McpA2AError) -> Fault:
-    """How an error of the node is told to a client."""
+    """How an error of the node is told to a client: without a remedy that is for the owner of the node."""
     kind = kind_of(error)
     if kind in _OURS and not isinstance(error, WebError):
         logger.warning("a request of A2A was answered %s: %s", kind.value.reason, error)
         text = _OURS[kind]
         return Fault(kind, text if text.endswith(".") else f"{text} ({error.code}).")
-    return Fault(kind, error.message if kind in _HINTS_FOR_OTHERS else str(error))
+    return Fault(kind, str(error) if error.remedy.is_plain else error.message)
 
 
 def kind_of(error: McpA2AError) -> Kind:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from mcp_a2a.agent.definition import Agent
 from mcp_a2a.agent.service import slug
 from mcp_a2a.errors.machine import ConfigurationError
+from mcp_a2a.errors.remedy import Remedy
 from mcp_a2a.protocol.naming import shown_name
 
 # What a file that is being loaded said: functions decorated without an agent, and which agent it runs.
@@ -110,7 +111,7 @@ def _split(target: str) -> tuple[Path, str | None]:
     if path.suffix != ".py" or not os.access(path, os.R_OK) or not path.is_file():
         raise ConfigurationError(
             f"There is no Python file {str(path)!r} that this user can read.",
-            "Name one that defines an agent: mcp-a2a agent run FILE.py, or FILE.py:NAME.",
+            Remedy("Name one that defines an agent: mcp-a2a agent run FILE.py, or FILE.py:NAME."),
         )
     return path, name if named else None
 
@@ -169,7 +170,7 @@ def _only(module: ModuleType, loose: Agent, path: Path) -> Agent:
         )
     raise ConfigurationError(
         f"{path} defines several agents: {', '.join(agents)}.",
-        f"Name one: mcp-a2a agent run {shlex.quote(f'{path}:{next(iter(agents))}')}",
+        Remedy("Name one: mcp-a2a agent run {agent}", agent=shlex.quote(f"{path}:{next(iter(agents))}")),
     )
 
 

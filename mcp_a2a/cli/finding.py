@@ -15,7 +15,6 @@ from mcp_a2a.cli.help import HelpfulCommand, HelpfulGroup, help_of
 from mcp_a2a.cli.options import UsageError
 from mcp_a2a.cli.session import Session, session_of
 from mcp_a2a.cli.steps import Steps
-from mcp_a2a.cli.telling import for_people
 from mcp_a2a.cli.terminal import answered_for, can_confirm
 from mcp_a2a.errors.agents import PeerNotFoundError
 from mcp_a2a.plurals import many
@@ -58,8 +57,7 @@ def _show_found(session: Session, view: DiscoverView) -> None:
     if view.total > len(view.agents):
         session.output.note(f"{view.total - len(view.agents)} more. Raise --limit, or add a search word.")
     if view.reason:
-        reason = for_people(view.reason)
-        session.output.note(reason if view.agents else f"No agents found. {reason}")
+        session.output.note(view.reason if view.agents else f"No agents found. {view.reason}")
 
 
 def show(

@@ -15,7 +15,6 @@ from mcp_a2a.cli import render
 from mcp_a2a.cli.columns import Cell, Column, Table
 from mcp_a2a.cli.session import Session, session_of
 from mcp_a2a.cli.steps import Steps
-from mcp_a2a.cli.telling import for_people
 from mcp_a2a.errors import McpA2AError
 from mcp_a2a.errors.machine import NodeSilentError
 from mcp_a2a.node.ipc.glance import NoGlanceError, ask_to_leave, glance
@@ -139,7 +138,7 @@ def _tell_status(session: Session, view: StatusView, found: DiscoverView, *, run
             session.output.note(f"{found.total - len(found.agents)} more: mcp-a2a discover --limit {MAX_LISTED}")
         session.output.note(f'\nNext: mcp-a2a send {shlex.quote(found.agents[0].name)} "TEXT"   or: mcp-a2a --help')
     elif found.reason:
-        session.output.note(f"\nNo agents found. {for_people(found.reason)}\n\nNext: mcp-a2a demo   or: mcp-a2a --help")
+        session.output.note(f"\nNo agents found. {found.reason}\n\nNext: mcp-a2a demo   or: mcp-a2a --help")
 
 
 def version(context: typer.Context) -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TextIO
 
 from mcp_a2a.cli.columns import Cell, Table
 from mcp_a2a.cli.options import Options
-from mcp_a2a.cli.telling import for_people
+from mcp_a2a.cli.remedies import WORDS
 from mcp_a2a.errors import McpA2AError
 from mcp_a2a.node.ipc.told import Told, fields_of
 from mcp_a2a.own_command import typeable
@@ -184,7 +184,7 @@ class Output:
 
     def error(self, error: McpA2AError, code: str | None = None) -> None:
         """Why there is no answer: what was tried, and what to do."""
-        message, hint = (with_short_urls(said, sys.argv) for said in (error.message, error.typed_hint))
+        message, hint = (with_short_urls(said, sys.argv) for said in (error.message, error.hint_in(WORDS)))
         if self.options.json and not self._lost:
             fields: dict[str, JsonValue] = {
                 "code": code or error.code,
@@ -198,9 +198,9 @@ class Output:
                 self.give_up(lost)
             else:
                 return
-        self._say(for_people(message), "red")
+        self._say(message, "red")
         if hint:
-            self._say(for_people(hint))
+            self._say(hint)
 
     def give_up(self, error: BaseException) -> bool:
         """True if this was the answer failing to get out. Then nothing more is tried, not even when we exit."""

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from pydantic import JsonValue
 
     from mcp_a2a.cli.output import Output
-    from mcp_a2a.front.loop import Handover
+    from mcp_a2a.front.handover import Handover
     from mcp_a2a.server.hosting import Served
 
 

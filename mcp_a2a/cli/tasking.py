@@ -28,6 +28,7 @@ from mcp_a2a.cli.waiting import (
     read_text,
 )
 from mcp_a2a.errors.delivery import NoRouteError
+from mcp_a2a.errors.remedy import plain
 from mcp_a2a.errors.tasks import AlreadyEndedError, NotSentError
 from mcp_a2a.protocol.moment import Moment, at_rest
 from mcp_a2a.protocol.naming import kind_of_agent
@@ -111,7 +112,7 @@ def send(
         task = session.ask(operate)
     except NoRouteError as error:
         if no_queue:
-            error.hint = "Check that it is running. Without --no-queue the task is kept and sent later."
+            error.remedy = plain("Check that it is running. Without --no-queue the task is kept and sent later.")
         raise
     report(session, task, detached=detach, shown=writing.text)
 

@@ -21,8 +21,9 @@
       ProtocolError             LocalProtocolError (our bug)  RemoteProtocolError (their bytes)
         EnvelopeError           SealBrokenError  NotForUsError  ReplayedError  StaleError  UnknownKeyError
 
-An error carries a `message` (what happened, what was tried) and a `hint` (what to do next), because a person or a
-model reads both. `code` is stable and machine-readable; `exit_code` is what the command line ends with.
+An error carries a `message` (what happened, what was tried) and a `remedy` (what to do next), which each surface words
+for its readers: a model, a person at a terminal, a client on another machine. `code` is stable and machine-readable;
+`exit_code` is what the command line ends with. Each module has the errors of one subject.
 """
 
 from __future__ import annotations
@@ -33,8 +34,7 @@ from typing import ClassVar
 
 from typing_extensions import override
 
-TYPED = "typed"
-"""In `details`: the hint for a person who typed a command."""
+from mcp_a2a.errors.remedy import FOR_A_MODEL, Remedy, plain
 
 
 class McpA2AError(Exception):
@@ -44,8 +44,12 @@ class McpA2AError(Exception):
     exit_code: ClassVar[int] = 1
     retryable: ClassVar[bool] = False
 
+    says: ClassVar[str] = "{}"
+    """The sentence of an error with one value, with a field for it."""
+
     message: str
-    hint: str
+    remedy: Remedy = plain("")
+    """What to do next."""
     details: Mapping[str, object]
     """Facts for a program, in JSON's types; another process of ours gets them too."""
 
@@ -58,11 +62,13 @@ class McpA2AError(Exception):
         cls.exit_code = cls.exit_code if exit_code is None else exit_code
         cls.retryable = cls.retryable if retryable is None else retryable
 
-    def __init__(self, message: str, hint: str = "", details: Mapping[str, object] | None = None) -> None:
-        message, hint = _without(_TOKENS, message), _without(_TOKENS, hint)  # most quote something that a user typed
-        super().__init__(message, hint)
-        self.message = message
-        self.hint = hint
+    def __init__(
+        self, message: str | int = "", remedy: str | Remedy | None = None, details: Mapping[str, object] | None = None
+    ) -> None:
+        self.message = _without(_TOKENS, self.says.format(message))  # most quote something that a user typed
+        super().__init__(self.message)
+        if remedy is not None:
+            self.remedy = plain(remedy) if isinstance(remedy, str) else remedy
         self.details = details or {}
 
     @override
@@ -70,18 +76,25 @@ class McpA2AError(Exception):
         return f"{self.message} {self.hint}".strip()
 
     @property
-    def typed_hint(self) -> str:
-        """The next step for a person at a terminal, where it is another than for a model."""
-        return str(self.details.get(TYPED, self.hint))
+    def hint(self) -> str:
+        """What to do next, in the words of tools."""
+        return self.hint_in(FOR_A_MODEL)
+
+    def hint_in(self, words: Mapping[str, str]) -> str:
+        """What to do next, in the words of a surface."""
+        return _without(_TOKENS, self.remedy.worded(words))
 
     @classmethod
-    def rebuild(cls, code: str, message: str, hint: str, details: Mapping[str, object] | None = None) -> McpA2AError:
+    def rebuild(
+        cls, code: str, message: str, remedy: str | Remedy, details: Mapping[str, object] | None = None
+    ) -> McpA2AError:
         """The error that another process of ours reported, as the class that carries this `code`."""
         from mcp_a2a.errors import agents, delivery, machine, networks, protocol, tasks, web  # noqa: F401, PLC0415  classes
 
         kind = next((kind for kind in _subclasses(cls) if kind.code == code), McpA2AError)
         error = kind.__new__(kind)
-        McpA2AError.__init__(error, message, hint, details)
+        McpA2AError.__init__(error, 0, remedy, details)
+        error.message = _without(_TOKENS, message)  # whole already, so it is no value of `says`
         return error
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 
-from mcp_a2a.errors import TYPED, McpA2AError, without_secrets
+from mcp_a2a.errors import McpA2AError, without_secrets
+from mcp_a2a.errors.remedy import Remedy
 from mcp_a2a.plurals import many
 
 
@@ -15,6 +16,8 @@ class DiscoveryError(McpA2AError, code="discovery", exit_code=3):
 
 class PeerNotFoundError(DiscoveryError, code="agent_not_found"):
     """No known agent has this name or PeerId."""
+
+    remedy = Remedy("{Call} {discover} to list the agents and why others may be missing.")
 
     def __init__(
         self,
@@ -27,41 +30,33 @@ class PeerNotFoundError(DiscoveryError, code="agent_not_found"):
     ) -> None:
         near = f" Closest names: {', '.join(closest)}." if closest else ""
         shown, off = without_secrets(asked), "".join(f" {said}" for said in clocks)
-        hint, typed = "Call discover to list the agents and why others may be missing.", ""
         if is_skill:
             near = f" {shown!r} is a skill."
-            hint = f"Call send_task_by_skill with the skill {shown!r}; the best agent that has it takes the task."
-            typed = f'Send it to the best agent that has it: mcp-a2a send --skill {shlex.quote(shown)} "TEXT"'
-        super().__init__(
-            f"No agent named {shown!r} is visible ({many(known, 'other agent')} known).{near}{off}",
-            hint,
-            {TYPED: typed} if typed else None,
-        )
-        self.asked, self.closest, self.known = asked, tuple(closest), known
+            self.remedy = Remedy("{send_by_skill}", skill=shown, typed=shlex.quote(shown))
+        super().__init__(f"No agent named {shown!r} is visible ({many(known, 'other agent')} known).{near}{off}")
+        self.closest, self.known = tuple(closest), known
 
 
 class SkillNotFoundError(DiscoveryError, code="skill_not_found"):
     """No reachable agent offers this skill."""
 
+    remedy = Remedy("{Call} {discover} to list agents and their skills.")
+
     def __init__(self, asked: str, closest: Sequence[str] = ()) -> None:
         near = f" Closest skills: {', '.join(closest)}." if closest else ""
-        super().__init__(
-            f"No reachable agent offers the skill {without_secrets(asked)!r}.{near}",
-            "Call discover to list agents and their skills.",
-        )
-        self.asked, self.closest = asked, tuple(closest)
+        super().__init__(f"No reachable agent offers the skill {without_secrets(asked)!r}.{near}")
+        self.closest = tuple(closest)
 
 
 class AmbiguousNameError(DiscoveryError, code="ambiguous_name"):
     """Two agents carry the same name; a name is a label, never an identity."""
 
+    remedy = Remedy("Compare the words with the owner, then use the did:key instead of the name.")
+
     def __init__(self, asked: str, candidates: Sequence[tuple[str, str]]) -> None:
         listed = "; ".join(f"{did} ({words})" for did, words in candidates)
-        super().__init__(
-            f"{len(candidates)} agents have the name {asked!r}, or one that looks the same: {listed}.",
-            "Compare the words with the owner, then use the did:key instead of the name.",
-        )
-        self.asked, self.candidates = asked, tuple(candidates)
+        super().__init__(f"{len(candidates)} agents have the name {asked!r}, or one that looks the same: {listed}.")
+        self.candidates = tuple(candidates)
 
 
 class KeyChangedError(DiscoveryError, code="key_changed", exit_code=5):
@@ -72,8 +67,11 @@ class KeyChangedError(DiscoveryError, code="key_changed", exit_code=5):
             f"The name {asked!r} belongs to {paired}, which you trusted, but it, or one that looks the same, is now "
             f"claimed by {found}. "
             "Nothing was sent.",
-            f"Ask the owner why the key changed. To use the new one: mcp-a2a trust {found}; "
-            "to reach the old one: use its did:key.",
+            Remedy(
+                "Ask the owner why the key changed. To use the new one: mcp-a2a trust {found}; "
+                "to reach the old one: use its did:key.",
+                found=found,
+            ),
         )
 
 
@@ -83,7 +81,7 @@ class AliasAlikeError(DiscoveryError, code="alias_alike", exit_code=5):
     def __init__(self, asked: str, alias: str, key: str) -> None:
         super().__init__(
             f"{asked!r} is not your alias {alias!r}, it only looks the same. Nothing was sent.",
-            f"Your {alias!r} is {key}. To reach another agent, use its did:key.",
+            Remedy("Your {alias!r} is {key}. To reach another agent, use its did:key.", alias=alias, key=key),
         )
 
 
@@ -93,12 +91,15 @@ class AliasTakenError(DiscoveryError, code="alias_taken", exit_code=5):
     def __init__(self, alias: str, key: str) -> None:
         super().__init__(
             f"{alias!r} is your alias for {key} already, or looks the same.",
-            f'Choose another alias, or remove that one: mcp-a2a alias --remove "{alias}"',
+            Remedy('Choose another alias, or remove that one: mcp-a2a alias --remove "{alias}"', alias=alias),
         )
 
 
 class ConsentError(McpA2AError, code="consent", exit_code=5):
-    """A person has not allowed that this is sent to this agent; nothing was sent."""
+    """A person has not allowed that this is sent to this agent; nothing was sent.
+
+    Each reader is told how it is allowed, since a client of A2A may be a program of that person.
+    """
 
 
 class ConsentNeededError(ConsentError, code="consent_needed"):
@@ -137,8 +138,5 @@ def allow_command(key: str) -> str:
 class NothingWaitsError(DiscoveryError, code="nothing_waits"):
     """A contact request was to be decided on, and there is none."""
 
-    def __init__(self) -> None:
-        super().__init__(
-            "No agent is waiting to be accepted.",
-            "Name one to have your user asked about it; discover lists those that are known.",
-        )
+    says = "No agent is waiting to be accepted."
+    remedy = Remedy("{name_one}; {discover} lists those that are known.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from mcp_a2a.errors import McpA2AError
+from mcp_a2a.errors.remedy import Remedy, plain
 
 
 class ConfigurationError(McpA2AError, code="configuration", exit_code=2):
@@ -12,72 +13,66 @@ class ConfigurationError(McpA2AError, code="configuration", exit_code=2):
 class HomeUnusableError(ConfigurationError, code="home_unusable", exit_code=9):
     """The data folder cannot be read or written."""
 
-    def __init__(
-        self, path: str, reason: str, hint: str = "Make it writable, or name another one with --home or MCP_A2A_HOME."
-    ) -> None:
-        super().__init__(f"The data folder {path} cannot be used: {reason}.", hint)
+    remedy = Remedy("Make it writable, or name another one with --home or MCP_A2A_HOME.")
+
+    def __init__(self, path: str, reason: str, remedy: str | Remedy | None = None) -> None:
+        super().__init__(f"The data folder {path} cannot be used: {reason}.", remedy)
         self.reason = reason
 
 
 class DatabaseDamagedError(HomeUnusableError, code="database_damaged", retryable=True):
     """SQLite cannot read on in the database of this identity."""
 
+    remedy = Remedy(
+        "Stop the processes of this identity and run `mcp-a2a repair`: it saves every row that can be read. "
+        "The next start does the same."
+    )
+
     def __init__(self, path: str) -> None:
-        McpA2AError.__init__(
-            self,
-            f"Part of the database {path} is damaged.",
-            "Stop the processes of this identity and run `mcp-a2a repair`: it saves every row that can be read. "
-            "The next start does the same.",
-        )
+        McpA2AError.__init__(self, f"Part of the database {path} is damaged.")
 
 
 class DiskUnreadableError(HomeUnusableError, code="disk_unreadable"):
     """The disk does not give back a part of the database."""
 
+    remedy = Remedy(
+        "Try again. If it fails again, the disk may be failing: stop the processes of this identity and run "
+        "`mcp-a2a repair`, which saves every row that can be read."
+    )
+
     def __init__(self, path: str) -> None:
-        McpA2AError.__init__(
-            self,
-            f"The disk cannot read a part of {path}.",
-            "Try again. If it fails again, the disk may be failing: stop the processes of this identity and run "
-            "`mcp-a2a repair`, which saves every row that can be read.",
-        )
+        McpA2AError.__init__(self, f"The disk cannot read a part of {path}.")
 
 
 class DamagedRowError(HomeUnusableError, code="row_damaged"):
     """What is stored of one task cannot be read."""
 
+    remedy = Remedy("`mcp-a2a repair` moves it out of the way, and so does the next start.")
+
     def __init__(self, task_id: str) -> None:
-        McpA2AError.__init__(
-            self,
-            f"The stored data of {task_id} is damaged and cannot be read. Other tasks are not affected.",
-            "`mcp-a2a repair` moves it out of the way, and so does the next start.",
-        )
+        said = f"The stored data of {task_id} is damaged and cannot be read. Other tasks are not affected."
+        McpA2AError.__init__(self, said)
 
 
 class KeyFileError(ConfigurationError, code="key_file", exit_code=9):
     """The identity key file is unsafe or damaged; the node refuses to start with it."""
 
-    def __init__(self, path: str, reason: str, hint: str) -> None:
-        super().__init__(f"The identity key {path} is not usable: {reason}.", hint)
+    def __init__(self, path: str, reason: str, remedy: str | Remedy) -> None:
+        super().__init__(f"The identity key {path} is not usable: {reason}.", remedy)
 
 
 class PortInUseError(ConfigurationError, code="port_in_use", exit_code=9):
     """Another program listens where we were asked to."""
 
-    def __init__(self, address: str) -> None:
-        super().__init__(
-            f"{address} is already in use by another program.",
-            "Stop that program, or choose another port (port 0 picks a free one).",
-        )
+    says = "{} is already in use by another program."
+    remedy = plain("Stop that program, or choose another port (port 0 picks a free one).")
 
 
 class RelayRunsError(ConfigurationError, code="relay_runs", exit_code=9):
     """A relay runs from this data folder already, in another process."""
 
-    def __init__(self, folder: str) -> None:
-        super().__init__(
-            f"A relay is already running from {folder}.", "Stop it first, or name another data folder with --home."
-        )
+    says = "A relay is already running from {}."
+    remedy = Remedy("Stop it first, or name another data folder with --home.")
 
 
 class NodeSilentError(ConfigurationError, code="node_silent", exit_code=9, retryable=True):
@@ -86,12 +81,12 @@ class NodeSilentError(ConfigurationError, code="node_silent", exit_code=9, retry
     def __init__(self, folder: str, pid: int | None, state: str | None, doing: str) -> None:
         who = named_process(pid, state)
         if pid is None:
-            hint = "Wait a moment and try again."
+            remedy = "Wait a moment and try again."
         elif state == STOPPED:
-            hint = f"Continue it (fg in its terminal, or kill -CONT {pid}), or end it: another process takes over."
+            remedy = f"Continue it (fg in its terminal, or kill -CONT {pid}), or end it: another process takes over."
         else:
-            hint = f"Wait a moment and try again, or end it (kill {pid}): another process takes over."
-        super().__init__(f"The node of {folder} ({who}) {doing}.", hint)
+            remedy = f"Wait a moment and try again, or end it (kill {pid}): another process takes over."
+        super().__init__(f"The node of {folder} ({who}) {doing}.", remedy)
 
 
 class NodeRunsError(ConfigurationError, code="node_runs", exit_code=9):
@@ -119,21 +114,21 @@ def named_process(pid: int | None, state: str | None) -> str:
 class SchemaTooNewError(ConfigurationError, code="schema_too_new", exit_code=9):
     """The database was written by a newer version."""
 
+    remedy = Remedy("Upgrade mcp-a2a, or name another folder with --home.")
+
     def __init__(self, path: str, found: int, known: int) -> None:
         super().__init__(
-            f"{path} was written by a newer mcp-a2a (schema {found}; this version knows {known}). Nothing was changed.",
-            "Upgrade mcp-a2a, or name another folder with --home.",
+            f"{path} was written by a newer mcp-a2a (schema {found}; this version knows {known}). Nothing was changed."
         )
 
 
 class StorageFullError(ConfigurationError, code="storage_full", exit_code=9, retryable=True):
     """The disk is full: nothing that could not be stored was acknowledged."""
 
-    def __init__(self, path: str) -> None:
-        super().__init__(
-            f"The disk that holds {path} is full: nothing could be stored.",
-            "Free some space and try again. What was stored before is safe, and nothing is sent before it is stored.",
-        )
+    says = "The disk that holds {} is full: nothing could be stored."
+    remedy = plain(
+        "Free some space and try again. What was stored before is safe, and nothing is sent before it is stored."
+    )
 
 
 class SystemLimitError(ConfigurationError, code="system_limit", exit_code=9, retryable=True):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from mcp_a2a.errors import McpA2AError, without_secrets
+from mcp_a2a.errors.remedy import Remedy, plain
 
 
 class WebError(McpA2AError, code="web", exit_code=4, retryable=True):
@@ -18,19 +19,21 @@ class CardError(WebError, code="card", exit_code=3, retryable=False):
 class AddressNotAllowedError(WebError, code="address_not_allowed", exit_code=5, retryable=False):
     """A URL that a stranger chose leads to a place that it must not reach.
 
-    `remedy` is the next step where no person can allow it.
+    A place that has a remedy of its own is one that no person can allow.
     """
 
-    def __init__(self, url: str, reason: str, remedy: str = "") -> None:
-        self.url, self.remedy = without_secrets(url), remedy
-        super().__init__(f"{self.url} may not be called: {reason}.", remedy or "Only public https URLs are allowed.")
+    remedy = plain("Only public https URLs are allowed.")
+
+    def __init__(self, url: str, reason: str, remedy: str | Remedy | None = None) -> None:
+        self.url, self.may_be_allowed = without_secrets(url), remedy is None
+        super().__init__(f"{self.url} may not be called: {reason}.", remedy)
 
 
 class WebRefusedError(WebError, code="web_refused", exit_code=5, retryable=False):
     """An A2A agent answered that it will not do it; `reason` is A2A's name for why, or ours."""
 
-    def __init__(self, message: str, hint: str = "", reason: str = "") -> None:
-        super().__init__(message, hint)
+    def __init__(self, message: str, remedy: str | Remedy | None = None, reason: str = "") -> None:
+        super().__init__(message, remedy)
         self.reason = reason
 
 
@@ -60,8 +63,5 @@ class WebFailedError(WebAnswerError, code="web_failed", retryable=True):
 class TaskLostError(WebError, code="task_lost"):
     """An A2A agent took a task and does not know it any more, as after a restart."""
 
-    def __init__(self, url: str) -> None:
-        super().__init__(
-            f"{url} no longer knows this task: the agent lost it, perhaps in a restart, and it may be half done.",
-            "Send it again, unless it is harmful to do part of it twice.",
-        )
+    says = "{} no longer knows this task: the agent lost it, perhaps in a restart, and it may be half done."
+    remedy = plain("Send it again, unless it is harmful to do part of it twice.")

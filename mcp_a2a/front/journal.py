@@ -22,6 +22,9 @@ MAX_STATE = 8
 MAX_KEPT = 4096
 """Lines that no session is done with, beyond which nothing more is read of the client."""
 
+MAX_KEPT_BYTES = 64 * 1024 * 1024
+"""What all those lines may take."""
+
 
 @dataclass(slots=True)
 class Line:
@@ -66,6 +69,11 @@ class Journal:
 
     def __len__(self) -> int:
         return len(self._lines)
+
+    @property
+    def is_full(self) -> bool:
+        """True if nothing more is to be read of the client."""
+        return len(self) >= MAX_KEPT or self.size >= MAX_KEPT_BYTES
 
     def add(self, content: Whole, method: str | None, at: float, *, is_due: bool) -> Line:
         """Note the next line."""

@@ -10,23 +10,23 @@ No line is lost, doubled or told out of order on these ways: `journal` keeps eac
 
 from __future__ import annotations
 
-import os
 import select
 import time
 from collections.abc import Callable
-from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import Enum
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from mcp_a2a.front.announced import Announced
 from mcp_a2a.front.behind import Behind
+from mcp_a2a.front.client import ClientPipe, write_log
 from mcp_a2a.front.frames import Frame, Greeting, Kind, frame_of
-from mcp_a2a.front.journal import MAX_KEPT, Journal
+from mcp_a2a.front.handover import Handover
+from mcp_a2a.front.journal import Journal
 from mcp_a2a.front.plain import Plain
 from mcp_a2a.front.signals import StopSignals
 from mcp_a2a.front.silence import OwnerAction, SilenceWatch
-from mcp_a2a.front.splitting import Splitter, Whole, is_due, message_in
+from mcp_a2a.front.splitting import Whole, is_due, message_in
 
 if TYPE_CHECKING:
     from mcp_a2a.front.owner import HeldLock, OwnerLink
@@ -51,36 +51,10 @@ MAX_STRIKES = 3
 """Connections, one after the other, that end before anything came of them: an owner of an older version closes them
 without a word, and a session that breaks off at a line does so each time that it is told."""
 
-MAX_KEPT_BYTES = 64 * 1024 * 1024
-"""What all those lines may take."""
-
 PATIENT_SECONDS = 5.0
 """From then on a front without a session looks less often."""
 
-_CHUNK = 64 * 1024
-
 Loaded = TypeVar("Loaded")
-Taken_co = TypeVar("Taken_co", covariant=True)
-
-
-@dataclass(frozen=True, slots=True)
-class Handover(Generic[Taken_co]):
-    """What a session in this process takes over from the front."""
-
-    loaded: Taken_co
-    greeting: Greeting
-    source: int
-    sink: int
-    journal: Journal
-    """The lines that it has to be told, in order."""
-    splitter: Splitter
-    """Where the next lines begin."""
-    ended: bool
-    """True if the client says no more."""
-    unsent: bytes = b""
-    """What the front has said and the client has not taken."""
-    lock: HeldLock | None = None
-    """Of the data folder, where this process has become its owner."""
 
 
 class Stage(Enum):
@@ -103,14 +77,13 @@ class Front(Generic[Loaded]):
         load: Callable[[], Loaded],
         greet: Callable[[], Greeting],
     ) -> None:
-        self._source, self._sink, self._settings = source, sink, settings
+        self._client, self._settings = ClientPipe(source, sink), settings
         self._load, self._greet = load, greet
         self._greeting: Greeting | None = None
         self._sessions = 0
-        self._announced, self._journal, self._splitter = Announced(), Journal(), Splitter()
+        self._announced, self._journal = Announced(), Journal()
         self._stage = Stage.RESTING
-        self._unsent = bytearray()
-        self._ended = self._finished = self._gone = False
+        self._finished = False
         self._due_at: float | None = None
         """When the next step of the stage is due, on the clock of `_now`."""
         self._began_seeking = 0.0
@@ -142,22 +115,12 @@ class Front(Generic[Loaded]):
         return None
 
     def _is_over(self) -> bool:
-        if self._stop.wanted or self._gone:
+        if self._stop.wanted or self._client.gone:
             return True
-        return not self._unsent and (self._finished or (self._ended and not self._journal.due))
+        return not self._client.unsent and (self._finished or (self._client.ended and not self._journal.due))
 
     def _handover(self, loaded: Loaded) -> Handover[Loaded]:
-        return Handover(
-            loaded,
-            self._next_greeting(),
-            self._source,
-            self._sink,
-            self._journal,
-            self._splitter,
-            self._ended,
-            bytes(self._unsent),
-            self._lock,
-        )
+        return Handover(loaded, self._next_greeting(), self._client, self._journal, self._lock)
 
     # --- one turn --------------------------------------------------------------------------------
 
@@ -168,9 +131,9 @@ class Front(Generic[Loaded]):
             self._stop.drain()
         if self._link is not None and self._link.descriptor in ready:
             self._hear(self._link)
-        if self._sink in ready:
-            self._flush()
-        if self._source in ready:
+        if self._client.sink in ready:
+            self._client.flush()
+        if self._client.source in ready:
             self._read()
         if self._due_at is not None and self._now >= self._due_at:
             self._step()
@@ -179,12 +142,12 @@ class Front(Generic[Loaded]):
         poll = select.poll()
         poll.register(self._stop.descriptor, select.POLLIN)
         if self._reads:
-            poll.register(self._source, select.POLLIN)
-        if self._unsent:
-            poll.register(self._sink, select.POLLOUT)
+            poll.register(self._client.source, select.POLLIN)
+        if self._client.unsent:
+            poll.register(self._client.sink, select.POLLOUT)
         if self._link is not None:
             wanted = select.POLLOUT if self._link.unsent else 0
-            wanted |= select.POLLIN if len(self._unsent) < MAX_UNSENT else 0
+            wanted |= select.POLLIN if len(self._client.unsent) < MAX_UNSENT else 0
             poll.register(self._link.descriptor, wanted)
         left = None if self._due_at is None else max(0.0, self._due_at - self._now) * 1000 + 1
         return {descriptor for descriptor, _ in poll.poll(left)}
@@ -195,11 +158,10 @@ class Front(Generic[Loaded]):
 
     @property
     def _reads(self) -> bool:
-        if self._ended or len(self._unsent) >= MAX_UNSENT:
+        if self._client.ended or len(self._client.unsent) >= MAX_UNSENT:
             return False
         behind = self._link is not None and self._link.unsent >= MAX_UNSENT
-        full = len(self._journal) >= MAX_KEPT or self._journal.size >= MAX_KEPT_BYTES
-        return not behind and not full and self._journal.due < MAX_DUE
+        return not behind and not self._journal.is_full and self._journal.due < MAX_DUE
 
     def _step(self) -> None:
         """What the stage does when its time has come."""
@@ -208,23 +170,15 @@ class Front(Generic[Loaded]):
             self._seek()
         elif self._stage is Stage.SEEKING:
             self._look()
-        elif self._stage is Stage.PIPED:
-            self._look_after_owner()
+        elif self._link is not None:
+            self._look_after_owner(self._link)
 
     # --- the client ------------------------------------------------------------------------------
 
     def _read(self) -> None:
-        try:
-            chunk = os.read(self._source, _CHUNK)
-        except BlockingIOError:
-            return
-        except ConnectionResetError:
-            chunk = b""  # a socket may stand for a pipe
-        self._ended = not chunk
-        self._splitter.feed(chunk)
-        while (content := self._splitter.next_line()) is not None:
+        for content in self._client.lines():
             self._take(content)
-        if self._ended and self._link is not None:
+        if self._client.ended and self._link is not None:
             self._tell(Frame(Kind.END))
 
     def _take(self, content: Whole) -> None:
@@ -242,7 +196,7 @@ class Front(Generic[Loaded]):
         if answer is not None:
             line.answered = True
             self._journal.thin(line)
-            self._say(answer)
+            self._client.say(answer)
         if self._link is not None:
             self._tell(frame_of(line, self._now))
             self._expect()
@@ -251,19 +205,6 @@ class Front(Generic[Loaded]):
                 self._seek()
             elif answer is not None and self._due_at is None:
                 self._due_at = self._now + HEAD_START_SECONDS
-
-    def _say(self, text: bytes) -> None:
-        self._unsent += text
-        self._flush()
-
-    def _flush(self) -> None:
-        try:
-            while self._unsent:
-                del self._unsent[: os.write(self._sink, self._unsent)]
-        except BlockingIOError:
-            pass
-        except (BrokenPipeError, ConnectionResetError):
-            self._gone = True
 
     # --- the owner -------------------------------------------------------------------------------
 
@@ -277,12 +218,7 @@ class Front(Generic[Loaded]):
         """Become the owner of the folder, or reach the one that is; else look again in a moment."""
         assert self._settings is not None  # noqa: S101  without them it is loaded from the beginning
         from mcp_a2a.front.owner import OwnerLink, find  # noqa: PLC0415  nothing of it before the first answer
-        from mcp_a2a.store.owner_file import (  # noqa: PLC0415  likewise
-            HALTED_SECONDS,
-            is_halted,
-            is_starting,
-            read_owner,
-        )
+        from mcp_a2a.store.owner_file import HALTED_SECONDS, is_halted, is_starting, read_owner  # noqa: PLC0415
 
         try:
             found = find(self._settings.folder)
@@ -316,7 +252,7 @@ class Front(Generic[Loaded]):
             line.settled = False
             if self._link is link:  # it may be lost on the way
                 self._tell(frame_of(line, self._now))
-        if self._ended and self._link is link:
+        if self._client.ended and self._link is link:
             self._tell(Frame(Kind.END))
         self._expect()
 
@@ -349,13 +285,13 @@ class Front(Generic[Loaded]):
         due = self._journal.due
         if frame.kind is Kind.MESSAGE:
             if not frame.number or self._journal.takes_answer(frame.number):
-                self._say(frame.payload + b"\n")
+                self._client.say(frame.payload + b"\n")
             self._journal.settle(frame.number)
         elif frame.kind is Kind.SETTLED:
             self._announced.give_up()  # the session is there
             self._journal.settle(frame.number)
         elif frame.kind is Kind.LOG:
-            _log(frame.payload)
+            write_log(frame.payload)
         elif frame.kind is Kind.END:
             self._finished = True
         elif frame.kind is Kind.REFUSED:
@@ -387,8 +323,8 @@ class Front(Generic[Loaded]):
             self._watch.expect(self._now, self._journal.due)
             self._due_at = self._watch.next_timeout()
 
-    def _look_after_owner(self) -> None:
-        action = self._watch.handle_timeout(self._now, self._owner_runs, self._owner_is_halted)
+    def _look_after_owner(self, link: OwnerLink) -> None:
+        action = self._watch.handle_timeout(self._now, link.owner_runs, link.owner_is_halted)
         if action is OwnerAction.ASK:
             self._tell(Frame(Kind.ALIVE))
         elif action is OwnerAction.GIVE_UP:
@@ -398,18 +334,6 @@ class Front(Generic[Loaded]):
             self._leave()
             self._begin_loading()  # the node says who is silent
         self._expect()
-
-    def _owner_runs(self) -> bool:
-        """True if the owner neither waits for something nor is gone, as far as the system says."""
-        from mcp_a2a.store.owner_file import state_of  # noqa: PLC0415  as in `_look`
-
-        owner = self._link.owner if self._link is not None else None
-        return owner is not None and state_of(owner) is None
-
-    def _owner_is_halted(self) -> bool:
-        from mcp_a2a.store.owner_file import is_halted  # noqa: PLC0415  as in `_look`
-
-        return self._link is not None and is_halted(self._link.owner)
 
     # --- this process ----------------------------------------------------------------------------
 
@@ -421,15 +345,5 @@ class Front(Generic[Loaded]):
         """What the next session is told of this process."""
         if self._greeting is None:
             self._greeting = self._greet()
-        greeting = replace(self._greeting, session=self._sessions)
         self._sessions += 1
-        return greeting
-
-
-def _log(record: bytes) -> None:
-    """Write what the session has logged, unless its reader is gone."""
-    poll = select.poll()
-    poll.register(2, select.POLLOUT)
-    with suppress(OSError):
-        if poll.poll(0):
-            os.write(2, record)
+        return replace(self._greeting, session=self._sessions - 1)

@@ -11,7 +11,7 @@ from mcp_a2a.errors import McpA2AError
 from mcp_a2a.front.frames import Decoder, Frame
 from mcp_a2a.store.folder import open_folder
 from mcp_a2a.store.guard import Guard, guard
-from mcp_a2a.store.owner_file import has_stand_in, write_owner
+from mcp_a2a.store.owner_file import has_stand_in, is_halted, state_of, write_owner
 from mcp_a2a.store.short_places import socket_path
 from mcp_a2a.store.socket_peer import is_same_user, pid_of_peer
 
@@ -130,6 +130,14 @@ class OwnerLink:
             return list(self._decoder.frames())
         except ValueError:
             return None
+
+    def owner_runs(self) -> bool:
+        """True if the owner neither waits for something nor is gone, as far as the system says."""
+        return self.owner is not None and state_of(self.owner) is None
+
+    def owner_is_halted(self) -> bool:
+        """True if the owner was stopped, as by Ctrl-Z."""
+        return is_halted(self.owner)
 
     def close(self) -> None:
         """Leave."""

@@ -59,19 +59,10 @@ class LocalApi(LocalNode):
         a2a = A2ATasks(context, search, own_tasks, sending, node.events, node.pushes)
         node.on_answer = reach.answer_received
         super().__init__(
+            own, agents, self.known_agents, decisions, reach, self.membership, renewal, self.tasks, a2a, node.news,
             Discovery(directory, ways, trust, context.database, lookups, patience, views),
-            own,
-            agents,
-            self.known_agents,
-            decisions,
-            reach,
-            self.membership,
-            renewal,
             Inviting(context, networks, publishing, self.membership, lookups),
             Joining(context, directory, trust, networks, publishing, self.membership, own_advert, node.dialer),
-            self.tasks,
             Leasing(context, inbox, sending, directory, trust, node.consent, node.files, views, shown),
-            a2a,
             Forgetting(context),
-            node.news,
-        )
+        )  # fmt: skip

@@ -18,6 +18,7 @@ from typing_extensions import override
 
 from mcp_a2a.errors.machine import ConfigurationError
 from mcp_a2a.errors.protocol import RemoteProtocolError
+from mcp_a2a.errors.remedy import Remedy
 from mcp_a2a.protocol.admission_secret import secret_text, secret_untrusted
 from mcp_a2a.protocol.did import PeerId
 from mcp_a2a.protocol.paths import ip_of
@@ -156,5 +157,5 @@ def _pin(text: str, fragment: str) -> tuple[PeerId | None, bytes | None]:
 def _unusable(text: str, reason: str) -> ConfigurationError:
     return ConfigurationError(
         f"{text.partition('admit=')[0][:128]!r} is not the URL of a relay: {reason}.",
-        "Copy the line that `mcp-a2a relay serve` prints: ws://HOST:6060/#did:key:…",
+        Remedy("Copy the line that `mcp-a2a relay serve` prints: ws://HOST:6060/#did:key:…"),
     )

@@ -19,6 +19,7 @@ from typing import Self
 
 from mcp_a2a.errors.networks import TicketError
 from mcp_a2a.errors.protocol import LocalProtocolError, RemoteProtocolError
+from mcp_a2a.errors.remedy import Remedy
 from mcp_a2a.protocol.crypto import sha256
 from mcp_a2a.protocol.did import KEY_SIZE, PeerId
 from mcp_a2a.protocol.network import SECRET_SIZE, TOKEN_SIZE
@@ -87,7 +88,7 @@ class Ticket:
         if _LATER.match(line):
             raise TicketError("it is of a newer version", "Upgrade mcp-a2a, then try again.")
         if not line.startswith(PREFIX):
-            raise TicketError("it does not begin with a2a1", "Copy the whole line that mcp-a2a invite printed.")
+            raise TicketError("it does not begin with a2a1", Remedy("Copy the whole line that mcp-a2a invite printed."))
         if len(line) > MAX_TICKET_CHARS:
             raise TicketError("it is far too long to be one")
         return cls._read_untrusted(_unchecked(line.removeprefix(PREFIX)))

@@ -28,7 +28,7 @@ from mcp_a2a.server.lines import FromClient, ToClient, Unreadable, dropped, read
 from mcp_a2a.server.sdk import Incoming, Messages, Outgoing, Unclosed
 
 if TYPE_CHECKING:
-    from mcp_a2a.front.loop import Handover
+    from mcp_a2a.front.handover import Handover
 
 logger = logging.getLogger(__name__)
 
@@ -176,12 +176,13 @@ async def open_stdio(gone: Callable[[], None], front: Handover[object] | None = 
     system without pollable pipes also the SDK's thread that reads.
     """
     if front is not None:
-        given = {line.number for line in front.journal if line.answered}
-        writer = TextWriter(front.sink, gone, front.unsent)
-        answers = Answers(writer, given)
+        client, journal = front.client, front.journal
+        writer = TextWriter(client.sink, gone, bytes(client.unsent))
+        answers = Answers(writer, {line.number for line in journal if line.answered})
+        reader = LineReader(client.source, client.splitter, ended=client.ended)
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(writer.write, "")
-            yield Requests(LineReader(front.source, front.splitter, ended=front.ended), answers, front.journal), answers
+            yield Requests(reader, answers, journal), answers
         return
     if sys.platform == "win32" or os.isatty(0) or os.isatty(1):
         lines = None if sys.platform == "win32" else cast("anyio.AsyncFile[str]", TypedLines(0))

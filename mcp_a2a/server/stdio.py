@@ -14,7 +14,7 @@ from mcp_a2a.server.pipes import open_stdio
 from mcp_a2a.server.sdk import LifespanT
 
 if TYPE_CHECKING:
-    from mcp_a2a.front.loop import Handover
+    from mcp_a2a.front.handover import Handover
 
 HEAD_START_SECONDS = 0.1
 """From the first answer until the network starts: a client lists the tools right after `initialize`, and should not

@@ -17,6 +17,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from mcp_a2a.errors.agents import AliasAlikeError, AliasTakenError
 from mcp_a2a.errors.machine import ConfigurationError
+from mcp_a2a.errors.remedy import Remedy
 from mcp_a2a.protocol.naming import is_name, key_beginning, look_alike, same_name, tail_of, why_not_called
 from mcp_a2a.store.changing import changing
 from mcp_a2a.store.disk import refused
@@ -101,7 +102,9 @@ class Aliases:
         with self._changing() as keys:
             found = next((name for name in keys if same_name(name, alias)), None)
             if found is None:
-                raise ConfigurationError(f"You have no alias {alias!r}.", "mcp-a2a alias lists those that you have.")
+                raise ConfigurationError(
+                    f"You have no alias {alias!r}.", Remedy("mcp-a2a alias lists those that you have.")
+                )
             return keys.pop(found)
 
     @contextmanager

@@ -21,6 +21,7 @@ from pathlib import Path
 from mcp_a2a.api.a2a import OWN_AGENT
 from mcp_a2a.errors import McpA2AError
 from mcp_a2a.errors.machine import ConfigurationError
+from mcp_a2a.errors.remedy import Remedy
 from mcp_a2a.store.changing import changing
 from mcp_a2a.store.disk import refused
 from mcp_a2a.store.folder import open_folder, written_aside
@@ -195,11 +196,13 @@ class CallerFolder:
 
 
 def _taken(name: str) -> ConfigurationError:
-    return ConfigurationError(f"There is already a client {name!r}.", f"Remove it first: mcp-a2a callers remove {name}")
+    return ConfigurationError(
+        f"There is already a client {name!r}.", Remedy("Remove it first: mcp-a2a callers remove {name}", name=name)
+    )
 
 
 def _no_caller(name: str) -> ConfigurationError:
-    return ConfigurationError(f"There is no client {name[:64]!r}.", "List them: mcp-a2a callers")
+    return ConfigurationError(f"There is no client {name[:64]!r}.", Remedy("List them: mcp-a2a callers"))
 
 
 def _lines(held: str, agents: Sequence[str]) -> bytes:

@@ -22,8 +22,9 @@ from mcp_a2a.cli.columns import Cell
 from mcp_a2a.cli.failure import report_failure
 from mcp_a2a.cli.options import Options, UsageError
 from mcp_a2a.cli.output import Output, structured
-from mcp_a2a.cli.telling import for_people
+from mcp_a2a.cli.remedies import WORDS
 from mcp_a2a.errors.agents import PeerNotFoundError
+from mcp_a2a.errors.remedy import Remedy
 from mcp_a2a.errors.web import CardError
 from mcp_a2a.protocol.model import AgentCard
 from mcp_a2a.screen import Screen
@@ -311,17 +312,17 @@ def test_progress_stays_on_one_line_of_a_narrow_terminal() -> None:
 
 
 @pytest.mark.parametrize(
-    ("said", "read"),
+    ("remedy", "read"),
     [
-        ("Call discover to list the agents.", "Run mcp-a2a discover to list the agents."),
-        ("answer it with reply_to_task.", "answer it with mcp-a2a answer."),
-        ("The agent has it. Call get_task_status with", "The agent has it. Run mcp-a2a task with"),
-        ("You discover that nothing changed.", "You discover that nothing changed."),
-        ("Your user may name another folder with MCP_A2A_DOWNLOADS.", "Name another folder."),
+        (Remedy("{Call} {discover} to list the agents."), "Run mcp-a2a discover to list the agents."),
+        (Remedy("answer it with {reply_to_task}."), "answer it with mcp-a2a answer."),
+        (Remedy("The agent has it. {Call} {get_task_status} with"), "The agent has it. Run mcp-a2a task with"),
+        (Remedy("You discover that nothing changed."), "You discover that nothing changed."),
+        (Remedy("{name_folder}"), "Name another folder."),
     ],
 )
-def test_next_steps_for_an_assistant_are_worded_as_commands(said: str, read: str) -> None:
-    assert for_people(said) == read
+def test_next_steps_for_an_assistant_are_worded_as_commands(remedy: Remedy, read: str) -> None:
+    assert remedy.worded(WORDS) == read
 
 
 def test_no_address_of_a_netcheck_is_cut() -> None:

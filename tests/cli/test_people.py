@@ -13,8 +13,9 @@ from mcp_a2a.api.view import AgentRef
 from mcp_a2a.cli.exits import Exit
 from mcp_a2a.cli.options import Options
 from mcp_a2a.cli.output import Output
+from mcp_a2a.cli.remedies import WORDS
 from mcp_a2a.cli.session import Session
-from mcp_a2a.cli.telling import COMMANDS, for_people, report
+from mcp_a2a.cli.telling import report
 from mcp_a2a.errors.agents import ConsentError, PeerNotFoundError
 from mcp_a2a.protocol.moment import Moment
 from mcp_a2a.protocol.state import Delivery
@@ -145,12 +146,12 @@ TYPED = [kind for kind in test_errors.SHOWN if not issubclass(kind, ConsentError
 @pytest.mark.parametrize("kind", TYPED, ids=lambda kind: kind.__name__)
 def test_no_hint_at_a_terminal_speaks_of_tools_or_of_a_user(kind: type[test_errors.McpA2AError]) -> None:
     error = test_errors.made(kind)
-    said = for_people(f"{error.message}\n{error.typed_hint}")
-    assert not [tool for tool in COMMANDS if "_" in tool and tool in said]
+    said = f"{error.message}\n{error.hint_in(WORDS)}"
+    assert not [tool for tool in test_errors.TOOLS if "_" in tool and tool in said]
     assert "our user" not in said
 
 
 def test_a_skill_in_the_place_of_a_name_is_told_to_each_in_its_own_words() -> None:
     error = PeerNotFoundError("reverse", (), 2, is_skill=True)
     assert "send_task_by_skill" in error.hint
-    assert error.typed_hint == 'Send it to the best agent that has it: mcp-a2a send --skill reverse "TEXT"'
+    assert error.hint_in(WORDS) == 'Send it to the best agent that has it: mcp-a2a send --skill reverse "TEXT"'

@@ -66,7 +66,7 @@ async def test_a_client_that_reads_nothing_keeps_no_session_from_beginning_and_m
         os.write(waiting, b"\0")
         handover = front.serve()
         assert handover is not None
-        assert handover.unsent
+        assert handover.client.unsent
         told = bytearray()
 
         async def read() -> None:
@@ -76,7 +76,7 @@ async def test_a_client_that_reads_nothing_keeps_no_session_from_beginning_and_m
 
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(read)
-            await TextWriter(sink, tasks.cancel_scope.cancel, handover.unsent).write('{"id": "last"}\n')
+            await TextWriter(sink, tasks.cancel_scope.cancel, bytes(handover.client.unsent)).write('{"id": "last"}\n')
     for end in (ready, waiting):
         os.close(end)
     assert [json.loads(line)["id"] for line in told.splitlines()] == ["hello", *range(LISTS), "last"]

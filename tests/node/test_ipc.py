@@ -17,8 +17,10 @@ import pytest
 from mcp_a2a.api.operations import operations_of
 from mcp_a2a.api.request import Request
 from mcp_a2a.api.view import View
-from mcp_a2a.errors import TYPED, McpA2AError
+from mcp_a2a.cli.remedies import WORDS
+from mcp_a2a.errors import McpA2AError
 from mcp_a2a.errors.machine import ConfigurationError, NodeSilentError
+from mcp_a2a.errors.remedy import Remedy
 from mcp_a2a.errors.tasks import TaskNotFoundError
 from mcp_a2a.node.ipc.client import connect_control
 from mcp_a2a.node.ipc.glance import NoGlanceError, PlainClient, plain_client
@@ -123,7 +125,8 @@ async def test_a_question_that_is_longer_than_the_process_takes_ends_its_own_con
 @pytest.mark.parametrize(
     "error",
     [
-        McpA2AError("message", "hint", {TYPED: "for a person", "number": 1, "list": ["a", None]}),
+        McpA2AError("message", "hint {}", {"number": 1, "list": ["a", None]}),
+        McpA2AError("message", Remedy("{Call} {x}", x="{y}"), {"number": 1, "list": ["a", None]}),
         NodeSilentError("/home", 7, "stopped", "does not answer"),
         TaskNotFoundError("task-x"),
     ],
@@ -131,7 +134,8 @@ async def test_a_question_that_is_longer_than_the_process_takes_ends_its_own_con
 def test_an_error_is_the_same_on_both_sides_of_the_wire(error: McpA2AError) -> None:
     again = raised(json.loads(json.dumps(error_fields(error))))
     assert type(again) is type(error)
-    assert (again.message, again.hint, again.typed_hint) == (error.message, error.hint, error.typed_hint)
+    assert (again.message, again.hint, again.hint_in(WORDS)) == (error.message, error.hint, error.hint_in(WORDS))
+    assert again.remedy.is_plain == error.remedy.is_plain
     assert dict(again.details) == dict(error.details)
 
 

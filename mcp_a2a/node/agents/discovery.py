@@ -104,7 +104,7 @@ class Discovery:
         present = self.directory.present()
         if present and (request.query or request.skill):
             visible = many(len(present), "agent is", "agents are")
-            return f"{visible} visible, but none matches. Call discover without a filter to see all."
+            return f"{visible} visible, but none matches. Leave the filter out to see all."
         off = [f"{name} is {state}" for name, state in self.lookups.states.items() if state != "on"]
         missing = self._missing()
         looked = ", ".join(self.lookups.looked(how=not missing)) or "nowhere"

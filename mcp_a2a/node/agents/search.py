@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mcp_a2a.errors.agents import AmbiguousNameError, KeyChangedError, PeerNotFoundError
+from mcp_a2a.errors.remedy import Remedy
 from mcp_a2a.errors.tasks import SelfSendError
 from mcp_a2a.node.agents.agent_views import AgentViews
 from mcp_a2a.node.agents.patience import Patience
@@ -119,7 +120,9 @@ class Search:
                 raise SelfSendError(asked) from None
             url = next((web.url for web in self.web if web.signer == asked.strip()), None)
             if url is not None:
-                error.hint = f"It is known by its URL alone, which is not sealed: to send there, name {shown_url(url)}."
+                error.remedy = Remedy(
+                    "It is known by its URL alone, which is not sealed: to send there, name {url}.", url=shown_url(url)
+                )
                 raise
             raise PeerNotFoundError(
                 asked, error.closest, error.known, self.views.clock_trouble(), is_skill=self._is_skill(asked)

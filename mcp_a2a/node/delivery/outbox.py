@@ -43,10 +43,10 @@ from mcp_a2a.node.delivery.events import (
 from mcp_a2a.node.delivery.letters import redated
 from mcp_a2a.node.delivery.merging import merge_updates
 from mcp_a2a.node.delivery.model import At, Block, Hurry, Kind, Obstacle, Outgoing, StoredCopy
-from mcp_a2a.node.delivery.outcomes import REFUSALS, Outcomes
+from mcp_a2a.node.delivery.outcomes import Outcomes
 from mcp_a2a.node.delivery.queue import SLICE, DeliveryQueue
 from mcp_a2a.node.delivery.sealed import SealedCourier
-from mcp_a2a.node.delivery.words import said
+from mcp_a2a.node.delivery.words import REFUSALS, said
 from mcp_a2a.node.peers.dialer import Dialer
 from mcp_a2a.node.peers.directory import Directory
 from mcp_a2a.node.peers.peer import Peer

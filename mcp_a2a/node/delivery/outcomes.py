@@ -6,11 +6,12 @@ import sqlite3
 from collections.abc import Callable
 
 from mcp_a2a.errors import McpA2AError
-from mcp_a2a.errors.delivery import ExpiredError, RefusedError
+from mcp_a2a.errors.delivery import ExpiredError
 from mcp_a2a.node.delivery.letters import update_letter
+from mcp_a2a.node.delivery.words import NOT_KEPT, refused
 from mcp_a2a.node.runtime.context import Context
 from mcp_a2a.protocol.blob import SCHEME, piece_of
-from mcp_a2a.protocol.replay import MAX_LIFETIME_SECONDS, said_of_time
+from mcp_a2a.protocol.replay import MAX_LIFETIME_SECONDS
 from mcp_a2a.protocol.task import events as e
 from mcp_a2a.protocol.task.events import Event
 from mcp_a2a.protocol.task.machine import Change, refusal
@@ -19,69 +20,6 @@ from mcp_a2a.protocol.task.task import ErrorDetail, Task
 from mcp_a2a.protocol.web_url import with_short_urls
 from mcp_a2a.store.journal import OutboxRow, drop_outbox, drop_outbox_of_task, drop_pieces, mark_stored, put_outbox
 from mcp_a2a.store.records import declined_tasks, find_task, move_delivery, save
-
-TOO_LARGE_FOR_RELAY = "file_too_large_for_relay"
-FILE_LOST = "file_lost"
-"""Not said by the recipient: we give up by ourselves."""
-
-CLOCK_HINT = "Put the clock right that is off, and send it again."
-FILE_HINT = "Send it again when both are on one network, a smaller one, or where it can be fetched."
-
-REFUSALS = {
-    "blocked": "it does not take messages from you",
-    "not_trusted": "its owner has not trusted you, and its list of waiting strangers has no place for more from you",
-    "unanswered": "its owner did not accept you within 24 hours",
-    "too_many_open": "you have too many unfinished tasks there",
-    "stale": "by its clock the message has expired or is not yet valid; check the clocks of both machines",
-    "conversation_full": "the conversation of this task is as long as it may be; go on in another one",
-    "hop_limit": "the task was passed on too often",
-    "key_reused": "you used this idempotency key before, for another request",
-    "file_damaged": "a file did not arrive as it was sent",
-    TOO_LARGE_FOR_RELAY: "only a relay reaches it, and a file is larger than may go through one (10 MiB)",
-    FILE_LOST: "a file that was to be sent is no longer here",
-    "rejected": "its node could not read the message, also when it was sealed anew",
-}
-"""What the codes of a final refusal mean for a person. A code we do not know is shown as it came."""
-
-
-NO_ROOM = {
-    "file_quota": "The agent {} has no room for more files from you.",
-    "file_no_room": "The disk of the agent {} has no room for a file of this size.",
-}
-"""Codes that mean no refusal of what was asked: its sender reads that there is no room, and whose room it is."""
-
-NOT_KEPT = {
-    "file_quota": "its recipient has no room for more files from this agent",
-    "file_no_room": "the disk of its recipient has no room for it",
-    TOO_LARGE_FOR_RELAY: "only a relay reaches its recipient, and it is larger than may go through one (10 MiB)",
-    FILE_LOST: "it is no longer on the machine of the agent",
-}
-"""Why a result arrived without a file of it. The asker reads it."""
-
-ROOM_HINT = (
-    "Send it without the file, or ask its owner to make room: mcp-a2a forget --older-than 30d, on that agent's machine."
-)
-
-RELAY_REFUSALS = {
-    "no_mailbox": "it has no mailbox for that agent, which was never there or not for 90 days",
-    "mailbox_full": "the agent's mailbox is full",
-    "quota": "the agent's mailbox holds as many messages from you as it may",
-    "rate_limited": "you send more messages a minute than it takes",
-    "too_large": "the message is larger than it takes",
-    "storage_full": "its disk is full",
-    "not_admitted": "it is a closed relay, and you are not admitted",
-    "revoked": "its operator has revoked your key",
-    "busy": "it has too much to do",
-    "duplicate": "it holds another message under the same number",
-    "reserved": "the other half of the agent's mailbox is for those it shares a network with, or wrote to",
-    "share": "your network, or your address, takes up as much of its disk as it may",
-}
-"""What a relay's codes mean. It may change its mind, so none of them ends a task."""
-
-
-def relay_refusal(code: str) -> str:
-    """What a relay's code means, in words."""
-    return said_of_time(code, "the message") or RELAY_REFUSALS.get(code, f"it answers {code!r}")
 
 
 def error_view(error: McpA2AError) -> ErrorDetail:
@@ -92,19 +30,6 @@ def error_view(error: McpA2AError) -> ErrorDetail:
         hint=with_short_urls(error.hint),
         retryable=error.retryable,
     )
-
-
-def _refused(name: str, code: str) -> RefusedError:
-    """The error that a code of a final refusal means."""
-    stale = code.removeprefix("stale:")
-    if stale != code:
-        return RefusedError(name, stale, CLOCK_HINT)
-    error = RefusedError(name, REFUSALS.get(code, f"it answered {code!r}"))
-    if code.startswith("file_"):
-        error.hint = FILE_HINT
-    if code in NO_ROOM:
-        error.message, error.hint = NO_ROOM[code].format(name), ROOM_HINT
-    return error
 
 
 class Outcomes:
@@ -149,7 +74,7 @@ class Outcomes:
 
     def refused(self, row: OutboxRow, name: str, code: str) -> None:
         """The recipient refused it for good: the task ends here, unless a further agent may have it."""
-        error, choosing = error_view(_refused(name, code)), row.task in self.choosing
+        error, choosing = error_view(refused(name, code)), row.task in self.choosing
         if row.type == "blob":
             self._lose_file(row, code, lambda task: refusal(task, error, choosing=choosing))
         else:

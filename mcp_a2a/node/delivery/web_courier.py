@@ -354,7 +354,7 @@ class WebCourier:
         if record is None:
             return
         if isinstance(error, AddressNotAllowedError) and peer is not None:
-            error.hint = way_to_allow(peer.agent, error)
+            error.remedy = way_to_allow(peer.agent, error)
         if peer is not None and error.retryable and not isinstance(error, WebFailedError):
             self._book.failed(peer, error)
         if letter is not None and letter != told:

@@ -27,6 +27,7 @@ from mcp_a2a.api.files import Attachments, FileArg
 from mcp_a2a.api.inbox import AnswerRequest
 from mcp_a2a.errors.delivery import FilesWaitError
 from mcp_a2a.errors.machine import StorageFullError
+from mcp_a2a.errors.remedy import Remedy
 from mcp_a2a.errors.tasks import FileError
 from mcp_a2a.node.files.beneath import open_resolved
 from mcp_a2a.node.files.withheld import CheckedFile, check_name
@@ -339,8 +340,10 @@ class Attaching:
                 listed = ", ".join(map(str, allowed))
                 raise FileError(
                     f"{shown} may not be attached: it is not within {listed}.",
-                    "Put the file there; or your user allows another folder with MCP_A2A_FILE_ROOTS (separated by "
-                    f"{os.pathsep!r}), or sends it with: mcp-a2a send AGENT TEXT --file PATH",
+                    Remedy(
+                        "Put the file there; {other_folder} with: mcp-a2a send AGENT TEXT --file PATH",
+                        separator=os.pathsep,
+                    ),
                 )
         if what.consent != "typed":
             check_name(path, shown)

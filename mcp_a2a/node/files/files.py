@@ -17,6 +17,7 @@ from mcp_a2a.api.files import FileGrant, FileView, SavedFile, SavedFilesView, Tr
 from mcp_a2a.errors import McpA2AError
 from mcp_a2a.errors.machine import HomeUnusableError
 from mcp_a2a.errors.protocol import RemoteProtocolError
+from mcp_a2a.errors.remedy import Remedy
 from mcp_a2a.errors.tasks import FileError, NoFilesError
 from mcp_a2a.node.files.beneath import opened_folder, write_new
 from mcp_a2a.node.files.received import content_of
@@ -221,7 +222,7 @@ def _missing(count: int) -> str:
     return f"{missing} not here: files of finished tasks are kept only for a while. "
 
 
-_ELSEWHERE = "Your user may name another folder with MCP_A2A_DOWNLOADS."
+_ELSEWHERE = Remedy("{name_folder}")
 
 
 def _unwritable(folder: Path, reason: str) -> FileError:

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+from mcp_a2a.errors.remedy import Remedy
 from mcp_a2a.errors.tasks import FileError
 
 _FOLDERS = frozenset(
@@ -264,5 +265,5 @@ def _has(data: bytes, markers: Iterable[bytes]) -> bool:
 def _withheld(shown: str, reason: str) -> FileError:
     return FileError(
         f"{shown} may not be attached: {reason}.",
-        "If your user wants it sent, they can do it in a terminal: mcp-a2a send AGENT TEXT --file PATH",
+        Remedy("{want_sent}: mcp-a2a send AGENT TEXT --file PATH"),
     )

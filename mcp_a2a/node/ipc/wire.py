@@ -1,9 +1,9 @@
 """The lines on a local socket, over which processes of one user ask the owner of a data folder. Does no I/O.
 
 A process says one JSON object a line. `{"id": 1, "op": "send_task", "request": {…}}` is answered, whenever it is ready,
-by `{"id": 1, "view": {…}}` or `{"id": 1, "error": {code, message, hint, details}}`; `{"cancel": 1}` withdraws it. The
-operation `alive` asks for an answer alone. A question with `form` is answered in that form, which the answer names, for
-a process that reads it without its models (`node.ipc.glance`).
+by `{"id": 1, "view": {…}}` or `{"id": 1, "error": {code, message, hint, remedy, details}}`; `{"cancel": 1}` withdraws
+it. The operation `alive` asks for an answer alone. A question with `form` is answered in that form, which the answer
+names, for a process that reads it without its models (`node.ipc.glance`).
 
 A front of an MCP client begins with `{"mcp": …}` instead, and goes on in frames (`front.frames`).
 The module needs no library, so that a short command can import it.
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, cast
 
 from mcp_a2a.errors import McpA2AError
 from mcp_a2a.errors.machine import ConfigurationError
+from mcp_a2a.errors.remedy import Remedy
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -39,9 +40,10 @@ def line_of(message: Mapping[str, JsonValue]) -> bytes:
 
 
 def error_fields(error: McpA2AError) -> dict[str, JsonValue]:
-    """An error as an answer carries it; `raised` is the inverse."""
-    details = cast("JsonValue", dict(error.details))
-    return {"code": error.code, "message": error.message, "hint": error.hint, "details": details}
+    """An error as an answer carries it; `raised` is the inverse. `hint` is for a reader of another version."""
+    fields = {"code": error.code, "message": error.message, "hint": error.hint, "details": dict(error.details)}
+    remedy = {} if error.remedy.is_plain else {"remedy": {"text": error.remedy.text, "values": error.remedy.values}}
+    return cast("dict[str, JsonValue]", fields | remedy)
 
 
 def raised(fields: Mapping[str, JsonValue]) -> McpA2AError:
@@ -49,7 +51,12 @@ def raised(fields: Mapping[str, JsonValue]) -> McpA2AError:
 
     An error without a code is one of a process of another version: a `ConfigurationError`.
     """
-    details = fields.get("details")
-    facts = details if isinstance(details, dict) else None
+    details, remedy = fields.get("details"), fields.get("remedy")
     code, message, hint = (str(fields.get(name, "")) for name in ("code", "message", "hint"))
-    return McpA2AError.rebuild(code or ConfigurationError.code, message, hint, facts)
+    values = cast("Mapping[str, str]", remedy["values"]) if isinstance(remedy, dict) else {}
+    return McpA2AError.rebuild(
+        code or ConfigurationError.code,
+        message,
+        Remedy(str(remedy["text"]), **values) if isinstance(remedy, dict) else hint,
+        details if isinstance(details, dict) else None,
+    )

@@ -15,6 +15,7 @@ import anyio
 from mcp_a2a.api.networks import InviteRequest, InviteView
 from mcp_a2a.errors.machine import ConfigurationError
 from mcp_a2a.errors.networks import NetworkError, NetworkNotFoundError, NoRelayError, NotAdmittedError, RelayError
+from mcp_a2a.errors.remedy import Remedy
 from mcp_a2a.node.networks.membership import Membership
 from mcp_a2a.node.networks.networks import MAX_NETWORKS, Joined, Networks
 from mcp_a2a.node.networks.publishing import Publishing
@@ -86,7 +87,7 @@ class Inviting:
         """The network, with the relays that were named."""
         name = preview(request.network, 64).strip()
         if not name:
-            raise ConfigurationError("A network needs a name.", "For example: mcp-a2a invite --network shop")
+            raise ConfigurationError("A network needs a name.", Remedy("For example: mcp-a2a invite --network shop"))
         try:
             row, is_new = self.networks.named(name).row, False
         except NetworkNotFoundError:
@@ -119,7 +120,7 @@ class Inviting:
         if latest is None and not self.networks.folder.holds(row.id):
             raise NetworkError(
                 f"{row.name} was left or renewed meanwhile, so no ticket was made.",
-                "See your networks: mcp-a2a networks",
+                Remedy("See your networks: mcp-a2a networks"),
             )
         return latest or row  # which cannot be read now, where its file is there
 
@@ -147,8 +148,11 @@ class Inviting:
             raise NotAdmittedError(
                 url,
                 error.reason,
-                f"Ask its operator for its URL with an admission secret (mcp-a2a relay url --new), or to run: "
-                f"mcp-a2a relay admit {joined.row.id}   Then run this again.",
+                Remedy(
+                    "Ask its operator for its URL with an admission secret (mcp-a2a relay url --new), or to run: "
+                    "mcp-a2a relay admit {network}   Then run this again.",
+                    network=joined.row.id,
+                ),
             ) from error
         except RelayError:
             if must:
@@ -223,7 +227,9 @@ def check_room(networks: Networks) -> None:
         NetworkError: there are `MAX_NETWORKS`.
     """
     if len(list(networks)) >= MAX_NETWORKS:
-        raise NetworkError(f"You are in {MAX_NETWORKS} networks, which is the limit.", "Leave one: mcp-a2a leave NAME")
+        raise NetworkError(
+            f"You are in {MAX_NETWORKS} networks, which is the limit.", Remedy("Leave one: mcp-a2a leave NAME")
+        )
 
 
 def _is_open(request: InviteRequest) -> bool:

@@ -11,6 +11,7 @@ from mcp_a2a.api.networks import JoinRequest, JoinView
 from mcp_a2a.api.view import AgentRef
 from mcp_a2a.errors.delivery import NoRouteError
 from mcp_a2a.errors.networks import RelayError, TicketError
+from mcp_a2a.errors.remedy import Remedy
 from mcp_a2a.node.networks.inviting import check_room
 from mcp_a2a.node.networks.membership import Membership
 from mcp_a2a.node.networks.networks import Joined, Networks
@@ -164,8 +165,10 @@ class Joining:
             raise NoRouteError(
                 "The agent that made this ticket",
                 failures,
-                "Ask its owner to start an agent, a server or an assistant, to run mcp-a2a invite again while that "
-                "runs, and to send you the new ticket.",
+                Remedy(
+                    "Ask its owner to start an agent, a server or an assistant, to run mcp-a2a invite again while that "
+                    "runs, and to send you the new ticket."
+                ),
             )
 
 

@@ -19,6 +19,7 @@ from mcp_a2a.errors import McpA2AError
 from mcp_a2a.errors.machine import ConfigurationError, HomeUnusableError, StorageFullError, SystemLimitError
 from mcp_a2a.errors.networks import NetworkError, NotOwnerError, RelayError
 from mcp_a2a.errors.protocol import RemoteProtocolError
+from mcp_a2a.errors.remedy import Remedy
 from mcp_a2a.node.delivery.letters import network_letter
 from mcp_a2a.node.delivery.outbox import Outbox
 from mcp_a2a.node.networks.membership import Membership
@@ -90,7 +91,9 @@ class Renewal:
         left_out = [self._directory.resolve(name) for name in request.without]
         strangers = [peer.name for peer in left_out if peer.peer_id not in old.members]
         if strangers:
-            raise NetworkError(f"Not in {old.row.name}: {', '.join(strangers)}.", "See who is: mcp-a2a discover")
+            raise NetworkError(
+                f"Not in {old.row.name}: {', '.join(strangers)}.", Remedy("See who is: mcp-a2a discover")
+            )
         without = {peer.peer_id for peer in left_out}
         stay = [peer_id for peer_id in old.members if peer_id not in without]
         if request.check_only:

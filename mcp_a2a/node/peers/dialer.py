@@ -15,6 +15,7 @@ import anyio
 import anyio.lowlevel
 
 from mcp_a2a.errors.delivery import LinkError, NoRouteError
+from mcp_a2a.errors.remedy import Remedy
 from mcp_a2a.node.peers.directory import Directory
 from mcp_a2a.node.peers.peer import Peer
 from mcp_a2a.node.runtime.context import Context, pause_after, wait_until
@@ -134,7 +135,9 @@ class Dialer:
             return await transport.dial(None, target, "direct")
         except LinkError as error:
             raise NoRouteError(
-                address, [error.message], "Check the address: `mcp-a2a status` on that machine tells where it listens."
+                address,
+                [error.message],
+                Remedy("Check the address: `mcp-a2a status` on that machine tells where it listens."),
             ) from error
 
     async def look_up(self, peers: Iterable[Peer], seconds: float) -> None:

@@ -18,6 +18,7 @@ from weakref import WeakValueDictionary
 import anyio
 
 from mcp_a2a.errors.agents import AmbiguousNameError, PeerNotFoundError
+from mcp_a2a.errors.remedy import Remedy
 from mcp_a2a.errors.web import AddressNotAllowedError, CardError, WebError
 from mcp_a2a.node.peers.web_peer import LAN, NEAR, RANGES, TASK, TYPED, WebPeer, way_to_allow
 from mcp_a2a.node.runtime.context import Changes, Context
@@ -143,8 +144,8 @@ class WebBook:
             # The card of a known one may be shown below its URL too: what a person gave it stays.
             return self._peers.get(found.url) or await self._enter(found, TASK, {})
         except AddressNotAllowedError as error:
-            if not error.remedy:
-                error.hint = f"A person may allow it, and then it can be used: mcp-a2a peers add {shown_url(url)}"
+            if error.may_be_allowed:
+                error.remedy = Remedy("{Allow}: mcp-a2a peers add {url}", url=shown_url(url))
             raise
 
     def _remember_missed(self, url: str) -> None:
@@ -189,7 +190,7 @@ class WebBook:
         try:
             await self.calls.check(agent)
         except AddressNotAllowedError as error:
-            error.hint = way_to_allow(agent, error)
+            error.remedy = way_to_allow(agent, error)
             raise
 
     async def _enter(self, found: FoundCard, origin: str, headers: dict[str, str]) -> WebPeer:
@@ -249,7 +250,7 @@ class WebBook:
             if anew:
                 raise
             # What stands before many agents answers so while they are away.
-            raise WebError(error.message, error.hint) from error
+            raise WebError(error.message, error.remedy) from error
         if peer.is_removed:
             raise WebError(f"{shown_url(peer.url)} was removed while its card was read.", "Nothing was sent.")
         if found.url == peer.url:

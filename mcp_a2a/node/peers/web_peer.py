@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+from mcp_a2a.errors.remedy import Remedy, plain
 from mcp_a2a.errors.web import AddressNotAllowedError
 from mcp_a2a.protocol.did import PeerId
 from mcp_a2a.protocol.model import AgentCard, AgentInterface, AgentSkill
@@ -129,7 +130,7 @@ class WebPeer:
         return self.row.last_seen
 
 
-def way_to_allow(agent: WebAgent, error: AddressNotAllowedError) -> str:
+def way_to_allow(agent: WebAgent, error: AddressNotAllowedError) -> Remedy:
     """What a person may do about an address that an agent may not be called at."""
     refused = _host(error.url)
     elsewhere = [one.url for one in agent.card.supported_interfaces if refused == _host(one.url)]
@@ -137,13 +138,15 @@ def way_to_allow(agent: WebAgent, error: AddressNotAllowedError) -> str:
     if elsewhere and agent.range != Range.PUBLIC_HTTPS:
         parts = urlsplit(elsewhere[0])
         there = preview(f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}/", 128)
-        return (
-            f"The card at {shown_url(agent.url)} names another place, {there}, and a card opens no place but its own. "
-            f"If the agent has its card there too, a person may allow it: mcp-a2a peers add {there}"
+        return Remedy(
+            "The card at {url} names another place, {there}, and a card opens no place but its own. "
+            "If the agent has its card there too, {allow}: mcp-a2a peers add {there}",
+            url=shown_url(agent.url),
+            there=there,
         )
-    if agent.range == Range.ANYWHERE or error.remedy:
-        return "Its owner must mend its card."
-    return f"If that is where the agent is now, a person may allow it: mcp-a2a peers add {shown_url(agent.url)}"
+    if agent.range == Range.ANYWHERE or not error.may_be_allowed:
+        return plain("Its owner must mend its card.")
+    return Remedy("If that is where the agent is now, {allow}: mcp-a2a peers add {url}", url=shown_url(agent.url))
 
 
 def _host(url: str) -> str:

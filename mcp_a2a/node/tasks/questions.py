@@ -193,5 +193,5 @@ def _cursor(text: str | None) -> Position | None:
         return None if text is None else parse_position(text)
     except ValueError:
         raise ConfigurationError(
-            f"{text!r} is not a cursor of list_tasks.", "Use next_cursor of the page before, or none."
+            f"{text!r} is not a cursor of a list of tasks.", "Use next_cursor of the page before, or none."
         ) from None

@@ -28,6 +28,7 @@ import anyio
 import anyio.to_thread
 
 from mcp_a2a.errors.machine import ConfigurationError
+from mcp_a2a.errors.remedy import Remedy
 from mcp_a2a.node.files.received import ReceivedFile
 from mcp_a2a.node.worker.job import Crashed, Outcome
 from mcp_a2a.node.worker.kin import HOP, TASK, end_workers_on
@@ -83,7 +84,7 @@ def cleaned_environment(environ: Mapping[str, str], passed: Iterable[str]) -> di
         if name not in environ:
             raise ConfigurationError(
                 f"--env {name}: there is no such variable in this process.",
-                f"Set it before you start the agent ({name}=… mcp-a2a agent exec …), or drop --env.",
+                Remedy("Set it before you start the agent ({name}=… mcp-a2a agent exec …), or drop --env.", name=name),
             )
         kept[name] = environ[name]
     return kept
@@ -97,7 +98,7 @@ def find_command(argv: Sequence[str], environment: Mapping[str, str]) -> None:
     """
     if not argv:
         raise ConfigurationError(
-            "No command was given.", "Put it after two dashes: mcp-a2a agent exec --name rev … -- rev"
+            "No command was given.", Remedy("Put it after two dashes: mcp-a2a agent exec --name rev … -- rev")
         )
     path = environment.get("PATH", os.defpath)
     if shutil.which(argv[0], path=path) is None:

@@ -14,6 +14,7 @@ from typing_extensions import override
 
 from mcp_a2a.errors.delivery import LinkError
 from mcp_a2a.errors.networks import RelayError
+from mcp_a2a.errors.remedy import Remedy
 from mcp_a2a.ports import Credentials, Link, LinkHandler, Transport
 from mcp_a2a.protocol.bundle import KeyBundle
 from mcp_a2a.protocol.did import PeerId
@@ -160,7 +161,7 @@ class RelayTransport(Transport, Relays):
     async def _asked(self, url: str) -> RelaySession:
         kept = self._kept.get(url)
         if kept is None or self._open is None:
-            raise RelayError(url, "it is not a relay of ours", "mcp-a2a networks shows which are.")
+            raise RelayError(url, "it is not a relay of ours", Remedy("mcp-a2a networks shows which are."))
         return await kept.asked()
 
     @asynccontextmanager

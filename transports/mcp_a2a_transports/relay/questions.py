@@ -11,6 +11,7 @@ import anyio
 
 from mcp_a2a.errors.delivery import LinkError
 from mcp_a2a.errors.networks import NotAdmittedError, RelayError, TicketError
+from mcp_a2a.errors.remedy import Remedy
 from mcp_a2a.protocol.bundle import KeyBundle
 from mcp_a2a.protocol.control import (
     Admit,
@@ -159,7 +160,7 @@ class Questions:
                 return
             case Failed(code="secret"):
                 reason = "it does not accept this admission secret" if proof else "it is closed"
-                raise NotAdmittedError(self._session.address, reason, NEWEST_URL_HINT)
+                raise NotAdmittedError(self._session.address, reason, Remedy(NEWEST_URL_HINT))
             case reply:
                 raise self._refused(reply)
 
