@@ -26,12 +26,12 @@ class Admission:
 
     @property
     def admitted(self) -> int:
-        """How many are."""
+        """The number of these keys and networks."""
         return len(self._admitted)
 
     @property
     def revoked(self) -> int:
-        """How many are."""
+        """The number of these keys and networks."""
         return len(self._revoked)
 
     def admit(self, member: PeerId, sponsor: PeerId | None = None) -> None:
@@ -53,7 +53,7 @@ class Admission:
         return bool(self._revoked) and member in self._revoked  # asked for every message, and mostly there is none
 
     def sponsored_by(self, peer: PeerId) -> int:
-        """How many networks this key has had admitted."""
+        """The number of networks that this key has had admitted."""
         return sum(sponsor == peer for sponsor in self._sponsors.values())
 
     def networks_of(self, networks: Collection[PeerId]) -> list[PeerId]:

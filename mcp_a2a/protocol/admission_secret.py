@@ -45,7 +45,7 @@ def admission_key(secret: bytes) -> PeerId:
 
 
 def prove_admission(secret: bytes, network: PeerId, relay: PeerId, asker: PeerId, nonce: bytes) -> bytes:
-    """That `asker` knows the secret of `relay`, for one network and the connection with this nonce."""
+    """Proof that `asker` knows the secret of `relay`, for one network and the connection with this nonce."""
     return _identity(secret).sign(_PROOF_LABEL, nonce + relay.key + asker.key + network.key)
 
 

@@ -1,4 +1,4 @@
-"""How much time has passed for what is deleted by age, whatever the wall clock says.
+"""The time by which things are deleted for their age, in spite of a wrong wall clock.
 
 A wall clock jumps: a dead battery, a resumed machine, a typing error, two systems on one laptop. A deletion cannot be
 taken back, so it does not go by that clock alone. `Aging` runs a second one, the *sound* time:
@@ -92,12 +92,12 @@ class Aging:
 
     @property
     def stamp(self) -> float:
-        """When something happened, for its later deletion: as of the last reading."""
+        """The time with which to date an event for its later deletion, as of the last reading."""
         return max(self._wall, self.sound)
 
     @property
     def aged(self) -> float:
-        """What is over by this time may be deleted: as of the last reading."""
+        """The time by which to delete: a thing that has expired by then may go; as of the last reading."""
         return min(self._wall, self.sound)
 
     @property
@@ -129,11 +129,11 @@ class SoundClock:
         return self._aging
 
     def stamp(self) -> float:
-        """What happens now is kept from this time on."""
+        """The time with which to date an event for its later deletion; seconds since the epoch."""
         return self._read().stamp
 
     def aged(self) -> float:
-        """What is over by this time may be deleted."""
+        """The time by which to delete: a thing that has expired by then may go."""
         return self._read().aged
 
     def mark(self) -> Mark:
@@ -142,7 +142,7 @@ class SoundClock:
 
 
 def _pause(mark: Mark, wall: float, uptime: float, boot: str) -> float | None:
-    """How long nothing was running, where the machine was on all the time; None where it may have been off.
+    """Seconds without a running process, if the machine was on all the time; None if it may have been off.
 
     It was on if this is the same start of it, or if both clocks tell the same.
     """

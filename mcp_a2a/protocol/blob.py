@@ -55,7 +55,7 @@ _ID = re.compile(r"[0-9a-f]{32}")
 
 
 class _Claims(BaseModel):
-    """What the metadata of a part says."""
+    """The claims in the metadata of a part."""
 
     model_config = ConfigDict(frozen=True, extra="ignore", strict=True)
 
@@ -161,7 +161,7 @@ def refs_untrusted(payload: Payload) -> tuple[BlobRef, ...]:
 
 
 def files_named(payload: Payload) -> int:
-    """How many files a message names at most: one that it names twice counts twice."""
+    """The number of files that a message names; one that it names twice counts twice."""
     return sum(map(is_blob, _parts(payload)))
 
 

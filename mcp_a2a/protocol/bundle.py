@@ -36,10 +36,10 @@ from mcp_a2a.protocol.strict_json import (
 MAX_BUNDLE_BYTES = 4096
 ROTATE_AFTER_SECONDS = 86_400
 VALID_SECONDS = MAX_LIFETIME_SECONDS
-"""How long a bundle may be sealed to."""
+"""Seconds for which envelopes may be sealed to a bundle."""
 
 KEEP_SECRET_SECONDS = MAX_LIFETIME_SECONDS + 86_400
-"""How long a secret outlives the publication of its successor."""
+"""Seconds for which a secret outlives the publication of its successor."""
 
 MAX_AHEAD_SECONDS = 600
 """A key of ours that is dated further ahead was made while our clock was."""
@@ -210,7 +210,7 @@ class KeyRing:
 
     @property
     def current(self) -> KeyBundle:
-        """What peers shall seal to."""
+        """The bundle to which peers shall seal."""
         return self._newest().bundle
 
     def secret_for(self, kid: bytes) -> KemSecret:
@@ -224,7 +224,7 @@ class KeyRing:
         return self._kept[kid].secret
 
     def next_timeout(self) -> float:
-        """When `handle_timeout` has something to do."""
+        """The time of the next call of `handle_timeout`."""
         if not self._kept:
             return 0.0
         drops = [kept.drop_at for kept in self._kept.values() if kept.drop_at is not None]

@@ -16,7 +16,7 @@ class Wire(Protocol):
 
     @property
     def account(self) -> bytes:
-        """What its deposits are charged to: an admitted network, or else the host it comes from (`relay_limits`)."""
+        """The account of its deposits: that of an admitted network, or else of its host (`relay_limits`)."""
         ...
 
     def send(self, frame: str | bytes) -> None:
@@ -34,12 +34,12 @@ class Connections:
 
     @property
     def registered(self) -> int:
-        """How many keys have a mailbox."""
+        """The number of keys with a mailbox."""
         return len(self._keys)
 
     @property
     def online(self) -> int:
-        """How many of them are connected."""
+        """The number of keys that are connected."""
         return len(self._wires)
 
     def register(self, key: bytes) -> bool:

@@ -1,6 +1,6 @@
-"""What the two sides of a link say to each other, as values.
+"""The control frames of a link, as values.
 
-How they are written and read is `frames`; what may follow what is `link`.
+`frames` writes and reads them; `session`, `link` and `relay_session` have their order.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ NONCE_SIZE = 32
 NAME_SIZE = 16
 MAX_TEXT_FRAME = 64 * 1024
 MAX_FRAME = max(MAX_ENVELOPE, MAX_LISTING, MAX_TEXT_FRAME) + TAG_SIZE
-"""What a channel must be able to carry, and need not carry more than."""
+"""The largest frame in bytes, which every channel must be able to carry."""
 
 MAX_MEMBERSHIPS = 32
 """Networks that one link may be a member of."""
@@ -35,7 +35,7 @@ MAX_INVITATION = 4096
 
 
 class Role(StrEnum):
-    """What answers at the listening end of a link."""
+    """The kind of the listening end of a link."""
 
     NODE = "node"
     RELAY = "relay"
@@ -82,7 +82,7 @@ BYE_SENTENCES = {
     ByeCode.FULL: "it knows as many agents as it may, and takes no new one",
     ByeCode.OTHER: "it closed the link",
 }
-"""What a peer's code means, in our words."""
+"""The meaning of a peer's code, in our words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +98,7 @@ class Challenge:
 
 @dataclass(frozen=True, slots=True)
 class MembershipProof:
-    """That the dialler knows a network's secret: a signature by the network's key (`network.Network.prove`)."""
+    """Proof that the dialler knows a network's secret: a signature by the network's key (`network.Network.prove`)."""
 
     network: PeerId
     signature: bytes
@@ -224,7 +224,7 @@ class Watch:
 
 @dataclass(frozen=True, slots=True)
 class Presence:
-    """Who of a network is connected to the relay now, and who no longer is."""
+    """The members of a network that have connected to the relay, and those that have left it."""
 
     network: PeerId
     online: tuple[PeerId, ...]
@@ -257,7 +257,7 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """What became of these envelopes, which were stored here? Each is answered as if it had just been submitted."""
+    """Asks for the state of envelopes that were stored here. Each is answered as if it had just been submitted."""
 
     envelopes: tuple[bytes, ...]
 
@@ -330,10 +330,10 @@ Answer: TypeAlias = Delivered | Stored | Held | Refused
 Request: TypeAlias = Watch | Find | Check | Offer | Claim | Admit
 Reply: TypeAlias = Found | Claimed | Done | Failed
 News: TypeAlias = Presence | ListingFrame | Doubled
-"""What a relay says unasked: the first two after a `Watch`."""
+"""Frames that a relay sends unasked: the first two after a `Watch`."""
 RelayText: TypeAlias = Request | Reply | Presence | Doubled
 SmallTalk: TypeAlias = Ping | Pong | BundleFrame | UnknownFrame
-"""What a side says about itself or the link, and what it need not have said."""
+"""Frames about a side itself or the link, and frames of a later version, which are ignored."""
 Control: TypeAlias = Challenge | Hello | Welcome | Answer | BundleFrame | Ping | Pong | Bye | RelayText
 Frame: TypeAlias = Control | Envelope | ListingFrame | UnknownFrame
 
@@ -344,5 +344,5 @@ def envelopes_of(answer: Answer) -> tuple[bytes, ...]:
 
 
 def name_of(nonce: bytes) -> bytes:
-    """What a relay calls a connection, after the nonce of its hello."""
+    """The name of a connection at a relay, made of the nonce of its hello."""
     return nonce[:NAME_SIZE]

@@ -43,7 +43,7 @@ SEED_SIZE = 32
 MLKEM768_PUBLIC_SIZE = 1184
 PUBLIC_KEY_SIZES = {SUITE_X25519: 32, SUITE_MLKEM768_X25519: MLKEM768_PUBLIC_SIZE + 32}
 SEAL_OVERHEADS = {SUITE_X25519: 32 + 16, SUITE_MLKEM768_X25519: 1088 + 32 + 16}
-"""What sealing adds to the plaintext: the encapsulated key and the tag."""
+"""Bytes that sealing adds to the plaintext: the encapsulated key and the tag."""
 
 FIELD_PRIME = 2**255 - 19
 
@@ -176,7 +176,7 @@ def _public_key(suite: int, raw: bytes) -> PublicKey:
 
 AEAD_NONCE_SIZE = 24
 AEAD_OVERHEAD = AEAD_NONCE_SIZE + 16
-"""What `lock` adds: the nonce in front and the tag behind."""
+"""Bytes that `lock` adds: the nonce in front and the tag behind."""
 
 
 def derive(secret: bytes, label: bytes, size: int = 32) -> bytes:
@@ -287,7 +287,7 @@ class FrameMac:
 STREAM_KEY_SIZE = 32
 STREAM_HEADER_SIZE = 24
 STREAM_OVERHEAD = 17
-"""What each chunk of a stream grows by: its tag."""
+"""Bytes that each chunk of a stream grows by: its tag."""
 
 
 class StreamSealer:

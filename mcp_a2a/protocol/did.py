@@ -1,4 +1,4 @@
-"""Who a peer is: an Ed25519 public key, written as a did:key. Names are only labels.
+"""The identity of a peer: an Ed25519 public key, written as a did:key. Names are only labels.
 
 `did:key:z` + base58btc(0xed 0x01 + 32 bytes). Base58 is written out here because the packages that
 offer it are unmaintained or bring abandoned ones along, and it is two loops.

@@ -39,7 +39,7 @@ ANYTHING = AgentSkill(
     description="Takes a request in plain words. Its user decides what is done about it.",
     tags=("assistant",),
 )
-"""What an assistant offers that names no skill: a card must have one."""
+"""The skill on the card of an assistant that names none: a card must have one."""
 
 
 def shown_skills(card: AgentCard, *, extended: bool) -> tuple[AgentSkill, ...]:

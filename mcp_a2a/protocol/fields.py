@@ -42,7 +42,7 @@ class Kind:
     read_untrusted: Callable[[JsonValue, str], object]
     """Makes the value of the JSON in the field of that name; raises `RemoteProtocolError` for any other JSON."""
     absent: object = Absent.REFUSED
-    """What a field stands for that is missing or null. It is not written then."""
+    """The value of a field that is missing or null. It is not written then."""
 
 
 def _kind(write: Callable[[T], JsonValue], read_untrusted: Callable[[JsonValue, str], T]) -> Kind:

@@ -1,10 +1,10 @@
-"""How control frames and envelopes travel on a link, and what is refused.
+"""The encoding of control frames and envelopes on a link; anything else is refused.
 
 A frame is one JSON control object, one envelope or one listing. In the handshake it is text; behind that it is bytes
 with a MAC (`link_keys`), and its first byte tells what it is. Every control object has a name in `"t"`, and the fields
 of its row in `CONTROL_FRAMES`: to add a frame is to add a row. Fields and names that are not known are ignored, so a
 later version can add some. Bytes are written in lowercase hexadecimal.
-Nothing here knows what may follow what; that is `link`.
+The order of frames is not known here; `session` and `link` have it.
 """
 
 from __future__ import annotations

@@ -47,7 +47,7 @@ _FIELDS = struct.Struct(">QQQ?")
 
 
 class Side(Enum):
-    """Who opened the link."""
+    """The side of a link: the dialler opened it."""
 
     DIALLER = auto()
     LISTENER = auto()
@@ -128,11 +128,11 @@ class Handshake:
 
     @property
     def challenge(self) -> Challenge:
-        """What a listener says first."""
+        """The first frame of a listener."""
         return Challenge(LINK_VERSION, self._ephemeral.public, self._me, self._target.role, MAX_ENVELOPE)
 
     def receive_untrusted(self, frame: Frame) -> Step:
-        """What the other side's next frame leads to."""
+        """Take the other side's next frame, and return the step that follows."""
         match frame:
             case Challenge() if self.side is Side.DIALLER and self._challenge is None:
                 return self._check(frame) or self._check_role(frame) or self._hello(frame)
@@ -145,7 +145,7 @@ class Handshake:
 
     @property
     def name(self) -> bytes:
-        """What a relay calls a connection that a dialler opens with this."""
+        """The name of this connection at a relay."""
         return name_of(self._ephemeral.public)
 
     @property
@@ -208,7 +208,7 @@ class Handshake:
 
 
 def _transcript(challenge: Challenge, hello: Hello) -> bytes:
-    """What both sides have said, field by field, each of a fixed length or hashed: there is one way to read it."""
+    """All fields of both sides so far, each of a fixed length or hashed, so that there is one way to read them."""
     memberships = b"".join(proof.network.key + proof.signature for proof in hello.memberships)
     return b"".join(
         (

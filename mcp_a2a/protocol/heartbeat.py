@@ -15,7 +15,7 @@ PING_SECONDS = 20.0
 DEAD_SECONDS = 45.0
 
 PROBE_SECONDS = 5.0
-"""How long a peer that is asked for a sign of life may be silent."""
+"""Seconds for which a peer that is asked for a sign of life may be silent."""
 
 QUIET_SECONDS = 2.0
 """A peer that was heard so recently is not asked."""
@@ -39,7 +39,7 @@ class Heartbeat:
         self.heard_at = self._pinged_at = now
         self._pings = 0
         self._gone_at: float | None = None
-        """When a peer under suspicion is taken for gone."""
+        """Time at which a peer under suspicion is taken for gone."""
 
     def heard(self, now: float) -> None:
         """Something came in, or could not because we were not listening."""
@@ -84,7 +84,7 @@ class Heartbeat:
         return now >= self._ping_at
 
     def next_timeout(self) -> float:
-        """When one of the two may become true."""
+        """The earliest time at which a ping is due or the peer is taken for gone."""
         return min(self.heard_at + DEAD_SECONDS, self._ping_at, math.inf if self._gone_at is None else self._gone_at)
 
     @property
@@ -93,7 +93,7 @@ class Heartbeat:
 
 
 class Allowance:
-    """How many frames a peer may make us handle for nothing."""
+    """A limit of frames that earn nothing, such as repetitions and answers about unknown envelopes."""
 
     __slots__ = ("_frames", "_since")
 

@@ -73,7 +73,7 @@ MAX_IN_FLIGHT = 4096
 """Envelopes of ours whose answers are awaited; the oldest are forgotten, and will be sent again."""
 MAX_QUEUED_FRAMES = 256
 MAX_QUEUED_BYTES = 1024 * 1024
-"""What the wire has not yet taken, beyond which nothing more is submitted or read.
+"""Bytes that wait for the wire, beyond which nothing more is submitted or read.
 
 More frames than a send queue needs, because a whole window and its answers are queued in one go.
 """
@@ -104,7 +104,7 @@ class LinkSession(Session):
         return self.heartbeat.rtt_seconds
 
     def events_received(self) -> list[Event]:
-        """What happened, in order, once."""
+        """The events since the last call, in order."""
         events, self._events = self._events, []
         return events
 

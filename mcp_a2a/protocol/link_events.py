@@ -60,7 +60,7 @@ class Closed:
 
     reason: str
     code: ByeCode | None = None
-    """What the side said that ended it; None where the wire was lost."""
+    """The code in the bye of the side that ended it; None if the wire was lost."""
 
 
 Event: TypeAlias = Opened | EnvelopeReceived | Answered | BundleChanged | RelayHeard | PeerLeft | Closed

@@ -1,4 +1,4 @@
-"""Who may have a link with a listener that is full: its own agents always, and of the others first those it knows.
+"""Places for links at a listener that is full: own agents always have one, and known agents go before strangers.
 
 A key costs nothing, so strangers have a part of the places only, and one host a part of that. A stranger that comes
 when their part is taken gets the place of a host that has more of them; a peer that is known gets a stranger's.
@@ -21,7 +21,7 @@ MAX_STRANGERS_PER_HOST = 8
 
 
 class Standing(IntEnum):
-    """Who a peer is to a listener: the lowest leaves first."""
+    """The relation of a peer to a listener: the lowest leaves first."""
 
     STRANGER = 0
     MEMBER = 1

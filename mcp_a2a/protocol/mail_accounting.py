@@ -1,4 +1,4 @@
-"""What a relay's mail takes in memory and on disk, and what the disk has been asked to do about it."""
+"""The memory and disk space of a relay's mail, by account, and the orders to the disk."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _MEMORY = Place.MEMORY  # asked for every message, and an enumeration is slow to
 
 
 class Accounts:
-    """Which account the mail of each depositor is charged to, and how much that is in all, in bytes of disk.
+    """The account to which the mail of each depositor is charged, and the total of each account in bytes of disk.
 
     A depositor that comes from elsewhere keeps its account while any of its mail is here.
     """
@@ -21,7 +21,7 @@ class Accounts:
     def __init__(self) -> None:
         self._bytes: dict[bytes, int] = {}
         self.stranger_bytes = 0
-        """What the mail of all hosts takes."""
+        """Bytes of the mail of all hosts."""
         self._payers: dict[bytes, tuple[bytes, int]] = {}  # account and messages by depositor
 
     def __contains__(self, depositor: bytes) -> bool:
@@ -33,7 +33,7 @@ class Accounts:
         return otherwise if payer is None else payer[0]
 
     def bytes_of(self, account: bytes) -> int:
-        """What its mail takes."""
+        """The bytes of its mail on disk."""
         return self._bytes.get(account, 0)
 
     def charge(self, depositor: bytes, account: bytes, count: int, size: int) -> bytes:
@@ -71,9 +71,9 @@ class MailAccounting:
         self.memory_bytes = 0
         """Of envelopes in memory."""
         self.disk_bytes = 0
-        """What messages take on disk or will take, estimated."""
+        """Bytes of messages on disk, or on their way there; estimated."""
         self.other_bytes = 0
-        """What everything else takes there."""
+        """Bytes of everything else there."""
         self.room_until = math.inf
         """Up to how many bytes of messages the disk has room, as far as it was asked."""
         self.accounts = Accounts()
@@ -84,7 +84,7 @@ class MailAccounting:
 
     @property
     def unwritten(self) -> tuple[Message, ...]:
-        """What is neither answered nor on disk."""
+        """The messages that are neither answered nor on disk."""
         return tuple(self._unwritten.values())
 
     def pending(self, depositor: bytes, envelope_id: bytes) -> Message | None:

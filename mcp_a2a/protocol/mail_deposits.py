@@ -1,4 +1,4 @@
-"""What a relay takes from depositors, and what it says of it until the recipient has spoken.
+"""Deposits at a relay: admission of envelopes, and the answers to depositors before that of the recipient.
 
 An envelope is taken if its recipient has a mailbox, if that has room for this depositor, and if the account of the
 depositor leaves room for it on the disk and in memory. One for a recipient that is connected goes out at once, and to
@@ -24,9 +24,9 @@ from mcp_a2a.protocol.relay_limits import ELISION_SECONDS, HOST, ROW_BYTES, Rela
 from mcp_a2a.protocol.replay import stale_code
 
 AGAIN_SECONDS = 1.0
-"""When something that is short for a moment may be there again."""
+"""Seconds after which a shortage may be over."""
 FULL_SECONDS = 60.0
-"""When a mailbox or a disk that is full may be worth another try."""
+"""Seconds after which a full mailbox or disk is worth another try."""
 DUPLICATE = "duplicate"
 """The code for a message whose id another one in the mailbox has: its sender can take another id."""
 
@@ -39,7 +39,7 @@ has sent to that key. It is asked only where a mailbox is getting full."""
 
 @dataclass(frozen=True, slots=True)
 class _Room:
-    """How many bytes there may be, for accounts of one kind."""
+    """Limits in bytes, for accounts of one kind."""
 
     disk: float
     """On disk, of one account."""
@@ -71,7 +71,7 @@ class Deposits:
         self._rooms: dict[bytes, _Room] = {}  # by kind of account
 
     def next_timeout(self) -> float:
-        """When `handle_timeout` has something to do."""
+        """The time of the next call of `handle_timeout`."""
         while self._elided and (self._elided[0][1].is_settled or self._elided[0][1].place is not _MEMORY):
             self._elided.popleft()  # it is safe
         return self._elided[0][0] if self._elided else math.inf

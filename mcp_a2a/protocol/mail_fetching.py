@@ -1,4 +1,4 @@
-"""How mail comes back from the disk of a relay: a window at a time, and singly when a pause is over.
+"""Fetches mail from the disk of a relay: a window at a time, and a single message when its pause is over.
 
 Memory bounds what is fetched. A mailbox for which there is none waits, and its turn comes when the shell calls `feed`.
 """
@@ -53,7 +53,7 @@ class Fetching:
     # --- pauses -----------------------------------------------------------------------------------
 
     def next_timeout(self) -> float:
-        """When the next pause is over."""
+        """The end of the next pause."""
         return self._pauses[0][0] if self._pauses else math.inf
 
     def due(self, now: float) -> Iterator[bytes]:

@@ -8,7 +8,7 @@ from mcp_a2a.protocol.connections import Wire
 
 
 class Place(Enum):
-    """Where a message is safe."""
+    """The place of a message: in memory, on its way to the disk, or on disk."""
 
     MEMORY = auto()
     """Nowhere."""

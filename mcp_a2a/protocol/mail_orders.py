@@ -47,14 +47,14 @@ Order: TypeAlias = Put | Drop | Keep | Load
 
 @dataclass(frozen=True, slots=True)
 class Backlog:
-    """What a mailbox held from one depositor when the relay started."""
+    """The mail of one depositor in a mailbox at the start of the relay."""
 
     recipient: bytes
     depositor: bytes
     count: int
     size: int
     account: bytes = b""
-    """What the depositor's mail is charged to."""
+    """The account to which the depositor's mail is charged."""
 
 
 @dataclass(slots=True)

@@ -1,4 +1,4 @@
-"""What waits for one key at a relay, and in which order it gets it.
+"""The messages that wait for one key at a relay, in the order in which it gets them.
 
     beyond    on disk, or on its way there: not in memory
     waiting   in memory, not offered
@@ -55,9 +55,9 @@ class Mailbox:
         self.count = 0
         self.bytes = 0
         self.shares: dict[bytes, tuple[int, int]] = {}
-        """How many are from whom, and their bytes."""
+        """The number of messages of each depositor, and their bytes."""
         self.accounts: dict[bytes, int] = {}
-        """How many are charged to whom."""
+        """The number of messages charged to each account."""
         self.messages: dict[bytes, Message] = {}
         """By envelope id: those in memory, and those on their way to the disk."""
         self.waiting: deque[Message] = deque()
@@ -68,7 +68,7 @@ class Mailbox:
         self.cursor = 0
         """Number of the last one that is or was in memory: what has a higher one is beyond."""
         self.loading: int | None = None
-        """Which order to load from the disk is under way."""
+        """The token of the order to load from the disk that is under way."""
         self._offered_bytes = 0
         self._in_memory = 0
 
@@ -254,7 +254,7 @@ class Mailbox:
 
     @property
     def _paused_here(self) -> int:
-        """How many are paused in memory, more or less: those that are being read are not."""
+        """The approximate number of messages paused in memory: those that are being read do not count."""
         return max(0, len(self.paused) - len(self.absent)) if self.paused else 0
 
     def _has_room(self, message: Message) -> bool:

@@ -65,7 +65,7 @@ Base64 = Annotated[str | None, AfterValidator(_plain_base64)]
 
 
 class Role(StrEnum):
-    """Who speaks in a message."""
+    """The author of a message (A2A 4.1.5)."""
 
     USER = "ROLE_USER"
     AGENT = "ROLE_AGENT"
@@ -183,18 +183,18 @@ class StreamResponse(A2AModel):
 
 
 _HEADER_VALUE = r"^[\x20-\x7e]*$"
-"""What can stand in a header of HTTP without becoming two."""
+"""Text that an HTTP header can hold without becoming two headers."""
 
 
 class AuthenticationInfo(A2AModel):
-    """How to authenticate towards a webhook."""
+    """The authentication towards a webhook (A2A 4.3.2)."""
 
     scheme: str = Field(max_length=64, pattern=r"^[A-Za-z0-9!#$%&'*+.^_`|~-]+$")
     credentials: str | None = Field(default=None, max_length=4096, pattern=_HEADER_VALUE)
 
 
 class TaskPushNotificationConfig(A2AModel):
-    """Where the events of a task are to be posted."""
+    """The webhook to which the events of a task are posted (A2A 4.3.1)."""
 
     url: str = Field(min_length=1, max_length=2048)
     id: str | None = Field(default=None, max_length=128)
@@ -231,7 +231,7 @@ class AgentExtension(A2AModel):
 
 
 class AgentCapabilities(A2AModel):
-    """What the agent's interfaces support."""
+    """The optional features that the agent's interfaces support (A2A 4.4.3)."""
 
     streaming: bool | None = None
     push_notifications: bool | None = None
@@ -240,7 +240,7 @@ class AgentCapabilities(A2AModel):
 
 
 class AgentProvider(A2AModel):
-    """Who offers the agent."""
+    """The organization that offers the agent (A2A 4.4.2)."""
 
     url: str
     organization: str
@@ -264,7 +264,7 @@ class AgentInterface(A2AModel):
 
 
 class AgentCard(A2AModel):
-    """What an agent says about itself (A2A 4.4.1). A peer-to-peer agent needs no interface URL."""
+    """An agent's description of itself (A2A 4.4.1). A peer-to-peer agent needs no interface URL."""
 
     name: str = Field(min_length=1, max_length=128)
     description: str = Field(max_length=4096)
@@ -283,7 +283,7 @@ class AgentCard(A2AModel):
 
 
 def words_of(message: Message) -> str:
-    """What a message says to a person: its text, or else its data as JSON."""
+    """The words of a message for a person: its text, or else its data as JSON."""
     if said := message.text:
         return said
     return "\n".join(json.dumps(part.data, ensure_ascii=False) for part in message.parts if part.data is not None)

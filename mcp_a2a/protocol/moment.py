@@ -15,7 +15,7 @@ from mcp_a2a.protocol.state import INTERRUPTED, TERMINAL, Delivery, TaskState
 
 
 class Moment(StrEnum):
-    """Where a task stands."""
+    """A word for the state of a task and its delivery together."""
 
     QUEUED = "queued"
     """Kept here; its agent has not been reached yet."""
@@ -79,5 +79,5 @@ def at_rest(moment: Moment) -> bool:
 
 
 def delivery_of(moment: Moment) -> Delivery | None:
-    """How far the message of a task is that this word stands for; None where the word does not say."""
+    """The delivery that this word stands for; None if it stands for several."""
     return next((delivery for delivery, word in _UNDELIVERED.items() if word == moment), None)

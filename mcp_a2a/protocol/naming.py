@@ -25,14 +25,14 @@ TAKEN = ("self",)
 TAKEN_RULE = "`self` always means this node, and what begins like a key means a key, so neither can be a name"
 
 _ASCII = {"0": "o", "1": "l", "i": "l", "m": "rn"}
-"""What the whole table comes to for ASCII in one case, so that most names need not load it."""
+"""The whole table for ASCII in one case, so that most names need not load it."""
 
 _DIRECTION = "\u200e"
 _ODD = {"\u0138": "k"}  # kra, to which Unicode's table takes the Cyrillic letter
 
 
 ELLIPSES = ("…", "...")
-"""What a table puts in place of the beginning of a task id."""
+"""Marks that a table puts in place of the beginning of a task id."""
 
 
 @lru_cache(maxsize=8192)
@@ -76,7 +76,7 @@ def key_beginning(asked: str) -> str:
 
 
 AgentText: TypeAlias = Literal["did", "short key", "url", "name"]
-"""What a text that names an agent is."""
+"""The kinds of text that name an agent."""
 
 Counterpart: TypeAlias = Literal["sealed", "http", "caller"]
 """Kinds of other sides: an agent with a key, an agent at a URL, a program that calls this node (it has no courier)."""
@@ -87,7 +87,7 @@ CALLER = "caller:"
 
 @lru_cache(maxsize=1024)
 def kind_of_agent(text: str) -> AgentText:
-    """What a text is by which an agent is named. Nothing is checked but its beginning, or its form as a short key."""
+    """The kind of a text that names an agent. Only its beginning is checked, or its form as a short key."""
     begun = text.strip().lower()
     if begun.startswith("did:"):
         return "did"
@@ -97,7 +97,7 @@ def kind_of_agent(text: str) -> AgentText:
 
 
 def counterpart_of(key: str) -> Counterpart:
-    """How the other side of a task is reached, by what stands for it in the journal: a did, a URL or `caller:NAME`."""
+    """The kind of the other side of a task, by its name in the journal: a did, a URL or `caller:NAME`."""
     if key.startswith("did:"):
         return "sealed"
     return "caller" if key.startswith(CALLER) else "http"
@@ -117,7 +117,7 @@ def why_not_called(name: str) -> str | None:
 
 @lru_cache(maxsize=8192)
 def claimed_name(name: str) -> str:
-    """What is shown of the name that an agent gives itself: empty where it means something else here."""
+    """The shown form of the name that an agent gives itself; empty if the name means something else here."""
     shown = shown_name(name)
     return "" if why_not_called(shown) else shown
 
@@ -134,7 +134,7 @@ def look_alike(one: str, other: str) -> bool:
 
 @lru_cache(maxsize=8192)
 def skeleton(name: str) -> str:
-    """What all names that look like this one have in common; for comparing, never for showing."""
+    """The common form of all names that look like this one (UTS 39, 4); for comparing, never for showing."""
     plain = unicodedata.normalize("NFKC", shown_name(name))
     letters = "".join(" " if c in SEPARATORS else c for c in plain)
     # First as written, since a capital looks like other letters than its small form does; then in one case.

@@ -31,7 +31,7 @@ _INVITATION_ID_LABEL = b"mcp-a2a/v1/invitation-id\0"
 
 @dataclass(frozen=True)
 class Network:
-    """What its secret makes possible."""
+    """A network, by its secret: proofs of membership, vouchers, and the key of its directory."""
 
     secret: bytes = field(repr=False)
 

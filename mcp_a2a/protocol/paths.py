@@ -1,4 +1,4 @@
-"""Where a peer may be reached, and in which order to try.
+"""The addresses of a peer, and the order in which to try them.
 
 An address is a hint from a lookup or a person; the handshake decides who is there. Attempts start
 staggered (happy eyeballs, RFC 8305): the nearest route first, the next one a quarter of a second
@@ -32,7 +32,7 @@ ROUTE_WORDS: Mapping[str, tuple[str, str]] = {
     "relay": ("relay", "through a relay"),
     "http": ("web", "over HTTP, to its URL"),
 }
-"""What each is called wherever a person or a model reads it, and in full; `http` leads to an agent at a URL."""
+"""The word for each route in tables and in sentences; `http` leads to an agent at a URL."""
 
 STAGGER_SECONDS = 0.25
 MAX_ATTEMPTS = 8
@@ -77,7 +77,7 @@ TransportAddr: TypeAlias = DirectAddr | RelayAddr
 
 
 class Seen(Protocol):
-    """What one lookup knows about a peer (`ports.Sighting`)."""
+    """A sighting of a peer by one lookup (`ports.Sighting`)."""
 
     @property
     def addresses(self) -> tuple[TransportAddr, ...]:
@@ -100,12 +100,12 @@ class Attempt:
 
 
 def route_word(route: str) -> str:
-    """What a route is called."""
+    """The word for a route."""
     return ROUTE_WORDS.get(route, (route,))[0]
 
 
 SOURCE_WORDS: Mapping[str, str] = {"local": "this machine", "mdns": "LAN", "static": "added by hand"}
-"""What the places are called where an address was found; every other one is called as it is."""
+"""The words for the sources of addresses; any other source has its own name."""
 
 
 def by_source(listed: Sequence[str]) -> tuple[str, ...]:
@@ -153,7 +153,7 @@ def parse_address(text: str) -> DirectAddr:
 
 
 def route_of(address: TransportAddr, provenance: str) -> Route:
-    """How far away an address is, as far as it can be told without dialling it."""
+    """The distance of an address, as far as it can be told without dialling it."""
     if isinstance(address, RelayAddr):
         return "relay"
     if provenance == "local":

@@ -1,4 +1,4 @@
-"""What is inside an envelope: one JSON object that says who tells whom what, about which task.
+"""The payload of an envelope: one JSON object with sender, recipient, type, body and task.
 
 `from`, `to`, `task`, `re` and `seq` are signed together, so a message can be moved neither to
 another peer nor into another task. The signature covers the bytes as sent (`envelope`); nothing is
@@ -39,7 +39,7 @@ LAST_SEQ = 1 << 40
 """Of the update about a task that is not known here: newer than each that there may have been."""
 
 MAX_HOP = 4
-"""How often work may be passed on. Two agents that answer each other stop here."""
+"""The number of times that work may be passed on. Two agents that answer each other stop here."""
 
 MAX_TIME = 4_294_965_600
 """The last full hour that an envelope's header can express."""
@@ -103,18 +103,18 @@ class TaskFailure(_Body):
 
 
 class UpdateBody(_Body):
-    """Where the worker stands: the answer to a task."""
+    """The state of the work, with its results: the answer to a task."""
 
     status: TaskStatus
     artifacts: tuple[Artifact, ...] = ()
     error: TaskFailure | None = None
     attempt: int = Field(default=0, ge=0, le=1_000_000, strict=True)
     chunks: tuple[ArtifactChunk, ...] = Field(default=(), max_length=MAX_CHUNKS)
-    """How the artifacts have grown. Those in `artifacts` are whole, and come behind that."""
+    """The new chunks of artifacts. Those in `artifacts` are whole, and come behind them."""
     streamed: int = Field(default=0, ge=0, le=MAX_STREAMED, strict=True)
     """Number of chunks of this attempt, these included: a receiver that misses some waits for them."""
     whole: int | None = Field(default=None, ge=0, le=MAX_STREAMED, strict=True)
-    """Where `artifacts` are all there are: how many chunks of this attempt they hold. Later ones follow on these,
+    """Number of chunks of this attempt in `artifacts`, if these are all there are. Later ones follow on these,
     however many the recipient knows: a journal may have gone back in time, its own or the sender's."""
     direct: bool = False
     """The message in `status` is the answer, and no task is meant by it."""
@@ -127,7 +127,7 @@ class AdvertBody(_Body):
     vouchers: tuple[Voucher, ...] = Field(default=(), max_length=MAX_VOUCHERS)
     """One for each network of the sender, among others that mean nothing (`network.Network.vouch`)."""
     run: str = Field(default="", pattern=r"^[0-9a-f]{0,32}$")
-    """Which start of its node this is."""
+    """The name of this run of its node."""
     met: tuple[Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")], ...] = Field(default=(), max_length=MAX_RUNS)
     """The starts of the recipient's node that the sender has links with, if there are several: its key runs twice."""
 
@@ -181,7 +181,7 @@ BODIES: dict[str, type[Body]] = {
 }
 
 TASKLESS = ("advert", "network", "ask")
-"""What is about no task."""
+"""The types of payloads without a task."""
 
 
 class Payload(BaseModel):

@@ -10,7 +10,7 @@ _METADATA = frozenset(map(ipaddress.ip_address, (
     "169.254.169.254", "fe80::a9fe:a9fe", "100.100.100.200", "168.63.129.16", "192.0.0.192", "fd00:ec2::254",
     "fd20:ce::254",
 )))  # fmt: skip
-"""Where clouds hand out the credentials of a machine."""
+"""Addresses at which clouds hand out the credentials of a machine."""
 
 _EMBEDDING = (
     (ipaddress.ip_network("::/96"), 0),  # IPv4-compatible

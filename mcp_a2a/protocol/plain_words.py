@@ -1,4 +1,4 @@
-"""What is wrong with JSON that another program wrote, in the words of JSON instead of Python's."""
+"""Faults of JSON that another program wrote, in the words of JSON instead of Python's."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def _fault(fault: ErrorDetails) -> str:
 
 
 def place_of(fault: ErrorDetails) -> str:
-    """Where in the JSON a fault is: names and numbers, joined by dots."""
+    """The place of a fault in the JSON: names and numbers, joined by dots."""
     return ".".join(str(step) for step in fault["loc"] if not _is_type(step))
 
 

@@ -1,4 +1,4 @@
-"""Who of a network is connected to a relay, and who wants to hear of it.
+"""The members of a network that are connected to a relay, and the connections that watch them.
 
 Coming and going is gathered for a tenth of a second: after an outage a whole network comes back at once, and each
 member would otherwise be told of each. Who comes back within that time was never away.
@@ -70,7 +70,7 @@ class PresenceTable:
         self._networks[network].watchers[wire] = None
 
     def watchers(self, network: PeerId) -> Sequence[Wire]:
-        """Who is told."""
+        """The connections that are told."""
         of_network = self._networks.get(network)
         return list(of_network.watchers) if of_network is not None else ()
 
@@ -79,7 +79,7 @@ class PresenceTable:
         return _frames(network, sorted(self._networks[network].present), is_here=True)
 
     def next_timeout(self) -> float:
-        """When there is something to tell."""
+        """The time at which the collected changes are due."""
         return self._due_at
 
     def handle_timeout(self, now: float) -> None:

@@ -20,7 +20,7 @@ class Rate:
 
 
 class Bucket:
-    """What one key may still do. Full when new."""
+    """The tokens of one key. Full when new."""
 
     __slots__ = ("_at", "_burst", "_level", "_per_second")
 

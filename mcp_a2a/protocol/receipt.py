@@ -34,7 +34,7 @@ UNKNOWN_KEY = "unknown_key"
 """The word, never signed, of a recipient that does not have the key that an envelope is sealed to."""
 
 ELSEWHERE = frozenset({UNKNOWN_TASK, UNKNOWN_KEY})
-"""What another machine with the recipient's identity may take."""
+"""Codes of messages that another machine with the recipient's identity may take."""
 
 HELD_VERDICT = "held"
 """The verdict of a recipient that keeps a message until its owner agrees; every other one is a code of refusal."""

@@ -1,4 +1,4 @@
-"""How much of a relay one party may use. Every limit is answered with a typed refusal (`relay_mail`)."""
+"""The limits of a relay for each party. Every limit is answered with a typed refusal (`relay_mail`)."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ DAY = 86_400
 
 WINDOW_FRAMES = 32
 WINDOW_BYTES = MIB
-"""What a recipient may leave unanswered before it is sent more; one message always goes."""
+"""Bytes that a recipient may leave unanswered before it is sent more; one message always goes."""
 
 ELISION_SECONDS = 0.02
-"""How long a recipient that is connected may take to answer before its message is written to the disk."""
+"""Seconds in which a connected recipient may answer before its message is written to the disk."""
 
 MAX_INVITATIONS = 100
 MAX_INVITATION_SECONDS = 30 * DAY
@@ -39,7 +39,7 @@ MAX_PEER_LISTINGS = 64
 """Entries of one key in all directories: twice the networks that one session may prove."""
 
 ROW_BYTES = 512
-"""What a message costs on disk beside its envelope, more or less."""
+"""Approximate bytes of a message on disk beside its envelope."""
 
 DEPOSITS = Rate(1200 / 60, 600)
 DEPOSIT_BYTES = Rate(10 * MIB / 60, 10 * MIB)
@@ -56,7 +56,7 @@ HERE, HOST, NETWORK, KEY = b"l", b"h", b"n", b"k"
 
 @dataclass(frozen=True, slots=True)
 class RelayLimits:
-    """What an operator may set."""
+    """The limits that an operator may set."""
 
     max_queue: int = 1000
     """Messages per mailbox."""
@@ -104,7 +104,7 @@ class RelayLimits:
 
     @property
     def stranger_connections(self) -> int:
-        """How many connections strangers may have."""
+        """The number of connections that strangers may have."""
         return max(1, int(self.max_connections * self.strangers_places))
 
     @property

@@ -42,9 +42,9 @@ from mcp_a2a.protocol.receipt import ELSEWHERE, UNKNOWN_KEY
 from mcp_a2a.protocol.relay_limits import RelayLimits
 
 ANOTHER_SECONDS = 10.0
-"""How long another machine with the same key has, before the newest one is offered a message again."""
+"""Seconds that another machine with the same key has, before the newest one is offered a message again."""
 MIN_PAUSE_SECONDS, MAX_PAUSE_SECONDS = 0.5, 3600.0
-"""How long a recipient that is too busy is left in peace."""
+"""Shortest and longest pause of a message whose recipient is busy."""
 
 
 class RelayMail:
@@ -74,12 +74,12 @@ class RelayMail:
     # --- what the shell takes ---------------------------------------------------------------------
 
     def orders(self) -> list[Order]:
-        """What the disk has to do, in order, once."""
+        """The orders for the disk since the last call, in order."""
         orders, self.accounting.orders = self.accounting.orders, []
         return orders
 
     def next_timeout(self) -> float:
-        """When `handle_timeout` has something to do."""
+        """The time of the next call of `handle_timeout`."""
         return min(self.deposits.next_timeout(), self._fetching.next_timeout())
 
     def handle_timeout(self, now: float) -> None:
@@ -100,18 +100,18 @@ class RelayMail:
 
     @property
     def mailboxes(self) -> int:
-        """How many have something in them."""
+        """The number of mailboxes with mail."""
         return sum(mailbox.count > 0 for mailbox in self._mailboxes.values())
 
     @property
     def messages(self) -> tuple[int, int]:
-        """How many there are, and their bytes."""
+        """The number of messages, and their bytes."""
         boxes = self._mailboxes.values()
         return sum(box.count for box in boxes), sum(box.bytes for box in boxes)
 
     @property
     def unwritten(self) -> int:
-        """How many are neither answered nor on disk."""
+        """The number of messages that are neither answered nor on disk."""
         return len(self.accounting.unwritten)
 
     # --- connections ------------------------------------------------------------------------------
@@ -261,7 +261,7 @@ class RelayMail:
         self.accounting.dropped(numbers)
 
     def loaded(self, order: Load, rows: Sequence[Message], *, is_all: bool) -> None:
-        """What the disk had. Rows that are being deleted are not there any more."""
+        """Take in the rows that an order has read. Rows that are being deleted do not count."""
         mailbox = self._mailboxes.get(order.recipient)
         if self._fetching.returned(order, mailbox, rows):
             return
@@ -304,7 +304,7 @@ class RelayMail:
         mailbox.settle(message, self.accounting.settled(message))
 
     def _supersede(self, mailbox: Mailbox, rows: Sequence[Message]) -> None:
-        """What is being written though its id is on disk: the same was brought again and is stored, or another one."""
+        """Settle messages that are being written though their id is on disk: repetitions are stored, others refused."""
         for row in rows:
             again = mailbox.messages.get(row.envelope_id)
             if again is not None and again.number != row.number:

@@ -75,7 +75,7 @@ class RelaySession(Session):
         self._desk = desk
         self._excess, self._excess_at = 0, now
         self.nonce = handshake.challenge.nonce
-        """What its proofs of membership are about."""
+        """The nonce that its proofs of membership sign."""
         self.is_excused = False
         """True if it ended without a key as an honest node does that is of another version, or seeks another relay."""
         self.key = b""
@@ -83,9 +83,9 @@ class RelaySession(Session):
         self.networks: tuple[PeerId, ...] = ()
         """Those whose secret it has proven to know."""
         self.host = ""
-        """Where it comes from (`pending_connections.host_of`)."""
+        """The host of the connection (`pending_connections.host_of`)."""
         self.account = b""
-        """What its mail is charged to, once it is served (`relay_limits`)."""
+        """The account of its mail, once it is served (`relay_limits`)."""
         self.objection = ByeCode.NOT_ADMITTED
         """Why it may only claim."""
         self.read_at = 0.0
@@ -148,7 +148,7 @@ class RelaySession(Session):
             self._allowance.spend_untrusted(now)
 
     def _receive_of_outsider(self, frame: Frame, now: float) -> None:
-        """What a key may say that is not admitted."""
+        """Take a frame of a key that is not admitted."""
         if isinstance(frame, Claim | Admit):
             self._allowance.spend_untrusted(now)
             self._desk.requested(self, frame, now)

@@ -56,7 +56,7 @@ class RelayUrl:
 
     @property
     def endpoint(self) -> str:
-        """What to connect to."""
+        """The URL to connect to, without the fragment."""
         return f"{self._origin}{self.path}/link"
 
     @property
@@ -81,7 +81,7 @@ class RelayUrl:
 
     @property
     def warning(self) -> str | None:
-        """What it means for privacy, if anything."""
+        """A warning about its privacy; None without a reason for one."""
         if self.scheme == "wss" or self.is_loopback:
             return None
         return (

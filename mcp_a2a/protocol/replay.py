@@ -1,4 +1,4 @@
-"""When a message may be accepted, and what keeps one from being accepted twice.
+"""The dates at which a message may be accepted, and the protection from accepting it twice.
 
 A message carries when it was made and when it expires. One that expired is refused, and what it caused is remembered
 for much longer than it lives, so a repetition finds what is there already. Clocks may be set back: therefore, when
@@ -16,7 +16,7 @@ from itertools import pairwise
 from mcp_a2a.errors.protocol import StaleError
 
 MAX_LIFETIME_SECONDS = 7 * 86_400
-"""How long a message may wait for its recipient. A relay keeps it as long; a key secret is kept a
+"""Seconds for which a message may wait for its recipient. A relay keeps it as long; a key secret is kept a
 day longer."""
 
 MAX_CLOCK_SKEW_SECONDS = 15 * 3600
@@ -24,7 +24,7 @@ MAX_CLOCK_SKEW_SECONDS = 15 * 3600
 message caused is remembered for weeks."""
 
 DEDUPE_MARGIN_SECONDS = 86_400
-"""How long after its expiry an id is still remembered, for clocks that are corrected in between."""
+"""Seconds for which an id is remembered after its expiry, for clocks that are corrected in between."""
 
 MAX_REDATED_SECONDS = 400 * 86_400
 """By how much a task may be dated back that was written under a clock that was ahead (`Payload.latest`): for so long
@@ -88,7 +88,7 @@ def length_of(seconds: float) -> str:
 
 
 def said_of_time(code: str, what: str) -> str | None:
-    """What it means, in words, that a relay refuses something because of time; None for another code."""
+    """A sentence about a refusal of a relay because of time; None for another code."""
     _, difference = stale_difference(code)
     if difference is None:
         return None
@@ -112,7 +112,7 @@ class Forgotten:
 
     @classmethod
     def load(cls, text: str | None) -> Forgotten:
-        """What was dumped; what cannot be read counts as nothing."""
+        """Read the dates from a text of `dump`; an unreadable text counts as empty."""
         try:
             return cls((start, end) for start, end in json.loads(text or "[]"))
         except (ValueError, TypeError):

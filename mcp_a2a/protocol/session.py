@@ -45,7 +45,7 @@ HANDSHAKE_SECONDS = 5.0
 
 
 class Phase(Enum):
-    """Where a session is in its life."""
+    """The phase of a session."""
 
     OPENING = auto()
     CLAIMING = auto()
@@ -57,7 +57,7 @@ _OPEN = Phase.OPEN  # asked for with every frame, and an enumeration is slow to 
 
 
 class Session(ABC):
-    """What every end does. After each call take `frames_to_send`.
+    """The part that all ends share. After each call take `frames_to_send`.
 
     `wake` is called when there is something to send, where there was nothing before.
     """
@@ -89,7 +89,7 @@ class Session(ABC):
         self.heartbeat = Heartbeat(now)
         self.phase = Phase.OPENING
         self.since = now
-        """When the handshake began; when it was complete, behind that."""
+        """Time at which the handshake began; later the time at which it was complete."""
         self.is_closed = False
         """True if nothing more is said: its phase says the same, and takes longer to ask for."""
         self.peer: PeerId | None = None
@@ -97,7 +97,7 @@ class Session(ABC):
         self.bundle_seq = 0
         """Number of the newest key bundle of the other end."""
         self.name = handshake.name
-        """What a relay calls this connection, towards others of its key."""
+        """The name of this connection at a relay, towards others of its key."""
         if handshake.side is Side.LISTENER:
             self.send(encode(handshake.challenge))
 
@@ -171,7 +171,7 @@ class Session(ABC):
         """A frame of the other end, whose key is proven."""
 
     def _receive_small_talk(self, frame: Frame, now: float) -> None:
-        """What either end may say of itself or the link.
+        """Take a frame that either end may send of itself or the link.
 
         Raises:
             RemoteProtocolError: it is something else.
@@ -239,7 +239,7 @@ class Session(ABC):
     # --- time -------------------------------------------------------------------------------------
 
     def next_timeout(self) -> float:
-        """When `handle_timeout` has something to do; infinity when never."""
+        """The time of the next call of `handle_timeout`; infinity if there is none."""
         if self.is_closed:
             return math.inf
         return self.heartbeat.next_timeout() if self.is_open else self.since + HANDSHAKE_SECONDS

@@ -132,7 +132,7 @@ class _Claim:
 
 
 def _claim(value: JsonValue) -> _Claim | None:
-    """What a signature claims; None where it names no key that we could verify."""
+    """The claim of a signature; None if it names no key that we could verify."""
     if not isinstance(value, dict):
         return None
     protected, signature = value.get("protected"), value.get("signature")
@@ -219,7 +219,7 @@ CARD: Mapping[str, Shape] = MappingProxyType(
 )
 
 _FALSE_IS_NOTHING = frozenset({"required", "pkceRequired"})
-"""Whose default is false, and is then not written; of the others absence means something else."""
+"""Fields whose default is false, which is not written; in other fields absence means something else."""
 
 
 def known_part(card: Fields) -> Fields:

@@ -6,7 +6,7 @@ from enum import StrEnum
 
 
 class TaskState(StrEnum):
-    """How far the work got (A2A 4.1.3). How far the message got is `Delivery`."""
+    """The state of the work (A2A 4.1.3). That of its message is `Delivery`."""
 
     SUBMITTED = "TASK_STATE_SUBMITTED"
     WORKING = "TASK_STATE_WORKING"
@@ -19,7 +19,7 @@ class TaskState(StrEnum):
 
 
 class Delivery(StrEnum):
-    """How far the envelope got. Never mixed into `TaskState`."""
+    """The state of the envelope. Never mixed into `TaskState`."""
 
     QUEUED = "QUEUED"
     STORED = "STORED"

@@ -46,7 +46,7 @@ _STRING_BYTES = re.compile(_STRING.pattern.encode(), re.DOTALL)
 _MARKS = (b"{", b"[", b",")
 _SURROGATE_ESCAPE = re.compile(r"\\u[dD][89a-fA-F]")
 _NESTS = re.compile(r"\s*[\[{]")
-"""How a text begins that may nest; any other, such as a web page, is no JSON or a single value."""
+"""The beginning of a text that may nest; any other, such as a web page, is no JSON or a single value."""
 _BRACKET = re.compile(r"[\[\]{}]")
 
 

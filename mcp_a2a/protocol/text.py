@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pydantic import JsonValue
 
 PREVIEW_CHARS = 64
-"""How much of a stranger's text a person is shown."""
+"""Characters of a stranger's text that a person is shown."""
 
 MAX_COMBINING_RUN = 8
 """Marks on one character; no orthography needs more. Composing sorts a run by insertion, so its time
@@ -42,7 +42,7 @@ _ESCAPE_SEQUENCE = re.compile(
     r"|\x1b[ -/]*+[0-~]"  # the short ones
 )
 _CONTROLS = re.compile("[\x1b\x90\x98\x9b\x9d-\x9f\r\x85\u2028\u2029]")
-"""How escape sequences begin, and line breaks."""
+"""Beginnings of escape sequences, and line breaks."""
 
 _UNSEEN = re.compile(
     r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u2028-\u202e"
@@ -122,7 +122,7 @@ def _replaced(text: str, letters: frozenset[str], by: str) -> str:
 
 @dataclass(frozen=True)
 class _Marks:
-    """Which characters are marks."""
+    """The characters that are marks."""
 
     near: re.Pattern[str]
     """One below U+10000."""

@@ -41,7 +41,7 @@ _LATER = re.compile("a2a[2-9]")
 
 @dataclass(frozen=True, slots=True)
 class Ticket:
-    """What a ticket says. It has either the network's secret or a token that stands for it at the first relay."""
+    """The content of a ticket. It has either the network's secret or a token that stands for it at the first relay."""
 
     network: str
     owner: PeerId

@@ -1,4 +1,4 @@
-"""Which strings of a view may hold words that others chose: said by its type, and by default they do.
+"""Marks of the strings of a view that may hold the words of others: the type says it, and by default they do.
 
 What a view carries leaves this process through one door (`mcp_a2a.server.outgoing`), which reads these marks. A string
 without a mark is taken for a peer's, so a field that is added later is fenced until its type says otherwise.
@@ -12,20 +12,20 @@ from typing import Annotated
 
 
 class Mark(Enum):
-    """What is done with a string at the door, beside cleaning it."""
+    """The treatment of a string on its way out, beside cleaning it."""
 
     FACT = auto()
     """Ours, or checked here: shown as it is."""
     NAME = auto()
     """A name that its bearer chose: shown as `protocol.naming` shows names."""
     WHO = auto()
-    """Who an agent is: a did:key, `caller:NAME`, or a URL, which is shown without its path."""
+    """The identity of an agent: a did:key, `caller:NAME`, or a URL, which is shown without its path."""
     TOKEN = auto()
     """An id that a stranger may have chosen: shown as it is where it can hold no word, else fenced."""
     WORDS = auto()
-    """What a peer wrote: fenced."""
+    """A text that a peer wrote: fenced."""
     ASKED = auto()
-    """What was asked: fenced, unless `asked_here` beside it says that only the owner of this node wrote it."""
+    """A request: fenced, unless `asked_here` beside it says that only the owner of this node wrote it."""
 
 
 class Whole:

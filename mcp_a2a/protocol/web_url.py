@@ -15,7 +15,7 @@ from mcp_a2a.protocol.text import clean
 MAX_URL = 2048
 
 WRITTEN = "An address is https:// and a host (agent.example, or agent.example:8443), then a path where it has one."
-"""How one is written. No example of a whole URL: in a sentence that would be shown as its origin and a hash."""
+"""The form of a URL in words. No example of one: a sentence would show it as its origin and a hash."""
 
 WELL_KNOWN = "/.well-known/"
 CARD_PATHS = ("/.well-known/agent-card.json", "/.well-known/agent.json")
@@ -142,7 +142,7 @@ def _hash_of(url: str) -> str:
 
 
 def agent_url(card_url: str) -> str:
-    """What stands for the agent that has its card there: where it is, if the card is in its well-known place.
+    """The URL of the agent that has its card there: the origin, if the card is in its well-known place.
 
     Raises:
         AddressNotAllowedError: it is no URL.
@@ -157,7 +157,7 @@ def agent_url(card_url: str) -> str:
 
 
 def card_urls(url: str) -> tuple[str, ...]:
-    """Where the card may be that a URL means, the likeliest first.
+    """The URLs at which the card of an agent may be, the likeliest first.
 
     Raises:
         AddressNotAllowedError: it is no URL.
@@ -202,5 +202,5 @@ def split_url(url: str) -> SplitResult:
 
 
 def unreadable(url: str) -> AddressNotAllowedError:
-    """What is said of what is no URL. Where its host begins is not known, so whatever may be a password is left out."""
+    """The error for a text that is no URL. The place of its host is unknown, so a possible password is left out."""
     return AddressNotAllowedError(url.rpartition("@")[2][:MAX_URL], "it is not written as a URL", WRITTEN)

@@ -1,4 +1,4 @@
-"""What the clocks of other machines say about ours.
+"""Evidence of the clocks of other machines about ours.
 
 Every payload carries when its sender made it, signed. One that was made just now tells the sender's clock; kept
 relative to our uptime it goes on telling it, also when our own wall clock jumps. Two or more that count must agree
@@ -45,7 +45,7 @@ class Witnesses:
         return known is None or abs(known.start - said.start) > AGREEMENT_SECONDS / 10
 
     def _least(self) -> PeerId:
-        """Who is forgotten first: the oldest of those that do not count, as any number of keys may be a stranger's."""
+        """The peer to forget first: the oldest of those that do not count. A stranger may have any number of keys."""
         return next((peer for peer, said in self._heard.items() if not said.counts), next(iter(self._heard)))
 
     def difference(self, peer: PeerId, wall: float, uptime: float) -> float | None:

@@ -1,4 +1,4 @@
-"""How artifacts grow: chunk by chunk, each behind the last, or anew (A2A 4.2.2)."""
+"""The growth of artifacts: chunk by chunk, each behind the last, or anew (A2A 4.2.2)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What each event changes of a task beside its state, its delivery and the number of its events.
+"""The effect of each event on a task beside its state, its delivery and the number of its events.
 
 Those three are moved by `machine`, from the tables.
 """

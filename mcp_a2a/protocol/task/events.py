@@ -176,7 +176,7 @@ class ArtifactsGrown:
 
     chunks: tuple[ArtifactChunk, ...]
     streamed: int
-    """How many chunks of this attempt there are with these."""
+    """The number of chunks of this attempt, these included."""
     late: bool = False
     """They came with an update that is not the newest: the task keeps its place in lists."""
 
@@ -321,6 +321,6 @@ Event = (
     | Resent
     | Forgotten
 )
-"""What may happen to a task that there is."""
+"""The events of an existing task."""
 
 EventType = type[Event]

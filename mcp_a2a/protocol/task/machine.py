@@ -99,7 +99,7 @@ def _is_quiet(event: Event) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What one transaction does to a task. Producers return it, the store keeps it, letters and readers are told it."""
+    """The change of a task in one transaction: made by producers, kept by the store, told to the other side."""
 
     before: Task | None
     """None for a task that was opened."""
@@ -109,7 +109,7 @@ class Change:
     statuses: tuple[TaskStatus | None, ...]
     """For each of them the status that the task has since; None where it is the one before."""
     at: float
-    """When they happened."""
+    """The time of the events, in seconds since the epoch."""
     files: tuple[BlobRef, ...] = ()
     """Files that it attached: they are in the spool, and their pieces go ahead of the letter."""
 
@@ -176,14 +176,14 @@ WITHDRAWN = ErrorDetail(code="canceled", message="You withdrew it before it was 
 
 
 def withdrawal(task: Task) -> e.Canceled | e.CancelAsked:
-    """What it is that the caller of a task no longer wants it: an end, unless its agent has it and must end it."""
+    """The event of a cancellation by the caller: an end, unless the agent has the task and must end it."""
     is_sealed = task.counterpart == "sealed"
     has_arrived = task.delivery == Delivery.DELIVERED if is_sealed else task.remote is not None
     return e.CancelAsked() if has_arrived else e.Canceled(error=WITHDRAWN)
 
 
 def refusal(task: Task, error: ErrorDetail, *, choosing: bool) -> e.Declined | e.Refused:
-    """What it is that the recipient of a message about a task refuses it for good.
+    """The event of a final refusal by the recipient of a message about a task.
 
     Args:
         task: as it is.

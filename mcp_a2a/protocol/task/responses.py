@@ -1,4 +1,4 @@
-"""What an agent at a URL says about a task, as the events that are news of it. No I/O; what is over stays as it ended.
+"""The responses of an agent at a URL about a task, as events. No I/O; a task that has ended stays as it ended.
 
 It has no numbers and repeats itself: each look shows the whole task. So a response is compared with the task as it is.
 Of several statuses at once the last one counts, behind what was made.
@@ -32,7 +32,7 @@ from mcp_a2a.protocol.times import iso
 
 
 def remote_of(events: Sequence[StreamResponse]) -> tuple[str | None, str | None]:
-    """What the agent calls the task, and its conversation."""
+    """The agent's own ids of the task and of its conversation."""
     task_id = context_id = None
     for event in events:
         match event:
@@ -48,7 +48,7 @@ def remote_of(events: Sequence[StreamResponse]) -> tuple[str | None, str | None]
 
 
 def facts_of_responses(task: Task, told: Sequence[StreamResponse], now: float) -> tuple[Event, ...]:
-    """What is new in what the agent says, in the order in which readers are told of it.
+    """The news in the agent's responses, in the order in which readers are told of it.
 
     Args:
         task: as its caller knows it.

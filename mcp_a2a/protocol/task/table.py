@@ -64,7 +64,7 @@ back to SUBMITTED. WORKING follows itself: that is progress."""
 
 @dataclass(frozen=True, slots=True)
 class Move:
-    """What an event makes of the delivery of a task."""
+    """The effect of an event on the delivery of a task."""
 
     sources: frozenset[Delivery]
     """From which; from any other the event is a repetition, and changes nothing."""

@@ -81,7 +81,7 @@ class Task:
     seq_in: int
     """Number of the newest letter of the other side that was applied; -1: none."""
     attempts: int
-    """How often it was leased since its caller's last word, here or at its agent."""
+    """The number of leases since its caller's last message, here or at its agent."""
     holder: str | None
     worker: bool
     """The lease ends with the process of its holder."""
@@ -111,13 +111,13 @@ class Task:
     dated: float = 0.0
     """The date of the message that opened it here, and the latest that any copy of it may have."""
     forgotten: float | None = None
-    """When a person had its texts and files removed."""
+    """Time at which a person had its texts and files removed, in seconds since the epoch."""
     heard: str | None = None
     """Of a task at a URL: state and time of the newest status that its agent told, in the agent's words."""
     made: int = 0
     """Of a task at a URL: characters of its artifacts when its caller last said something."""
     events: int = 0
-    """How many of its events were logged: the number of the newest."""
+    """The number of its logged events, which is that of the newest."""
     size: int = field(default=0, compare=False, metadata={"kept": False})
     """Characters of its artifacts as they are stored, or more. Derived, and not stored."""
 
@@ -146,7 +146,7 @@ class Task:
 
     @property
     def counterpart(self) -> Counterpart:
-        """How the other side is reached: by sealed messages, at its URL, or not at all, since it asks by itself."""
+        """The kind of the other side: reached by sealed messages, at its URL, or not at all, as it asks by itself."""
         return counterpart_of(self.peer)
 
     @property

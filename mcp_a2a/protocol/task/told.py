@@ -50,7 +50,7 @@ ENDINGS = {
     TaskState.REJECTED: ("task_rejected", "It was rejected, and no reason was given."),
     TaskState.CANCELED: ("canceled", "It was withdrawn."),
 }
-"""How a task ended that did not succeed, where the agent has not said more."""
+"""The error of a task that did not succeed, if the agent gives none."""
 
 MAX_REASON = 4096
 """Characters of a reason that are kept."""
@@ -71,7 +71,7 @@ Made = tuple[e.ArtifactsGrown | e.ArtifactsReplaced, ...]
 
 
 def update_of(change: Change, *, whole: bool = False) -> UpdateBody:
-    """What the agent tells of its task. Of artifacts that grow, what is new; later updates build on that.
+    """The update that an agent sends of its task, with the new part of growing artifacts; later updates build on it.
 
     Args:
         change: the newest of the task.
@@ -91,7 +91,7 @@ def update_of(change: Change, *, whole: bool = False) -> UpdateBody:
 
 
 def facts_of(task: Task, seq: int, body: UpdateBody) -> tuple[Event, ...] | None:
-    """What is new in an update.
+    """The news in an update.
 
     Args:
         task: as its caller knows it. The update is from its agent: that was checked.
@@ -178,7 +178,7 @@ def _overflow(task: Task) -> tuple[Event, ...]:
 
 
 def in_order(task: Task, made: Made, fact: Event | None, time: str | None) -> tuple[Event, ...]:
-    """What an agent made and what it says of the work, in the order in which a reader may be told of them.
+    """The artifacts and the status of an update, in the order in which a reader may be told of them.
 
     Args:
         task: as it was before.

@@ -1,4 +1,4 @@
-"""What an agent at a URL says beside our last word in a task: the old question, or the answer. No I/O.
+"""Tells the answer of an agent at a URL to our last message from its old question. No I/O.
 
 An agent that does not stream is looked at, and shows the question until it has taken up our answer. Others tell their
 answer on the way and end without a word.
@@ -23,7 +23,7 @@ _WORDED = INTERRUPTED | {TaskState.COMPLETED, TaskState.FAILED, TaskState.REJECT
 
 
 def content_of(message: Message | None) -> object:
-    """What a message says, whatever it is called."""
+    """The content of a message, without its ids."""
     return None if message is None else (message.parts, message.metadata)
 
 
@@ -155,7 +155,7 @@ def _asked(task: Task) -> Message | None:
 
 
 def _order(one: str | None, other: str) -> int | None:
-    """Which of two times of an agent is later: 1 the first, -1 the second, 0 neither; None where one is no time."""
+    """The order of two times of an agent: 1 if the first is later, -1 if the second is, 0 if equal, None if unknown."""
     if one and one == other:
         return 0
     first, second = _time(one or ""), _time(other)
