@@ -8,16 +8,16 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Concatenate, ParamSpec, TypeVar
 
 from typing_extensions import override
 
-from mcp_a2a.mailbox_ports import ExpiredRow, Invitation, KeptAnswer, KnownKey, MailboxStore, RelayMember, RelayTotals
-from mcp_a2a.protocol.aging import Mark, SoundClock
+from mcp_a2a.mailbox_ports import Invitation, MailboxStore, RelayMember, RelayTotals
+from mcp_a2a.protocol.aging import SoundClock
 from mcp_a2a.protocol.bundle import KEEP_SECRET_SECONDS
 from mcp_a2a.protocol.did import PeerId
 from mcp_a2a.protocol.listing import Listing
-from mcp_a2a.protocol.mail_message import Message
-from mcp_a2a.protocol.mail_orders import Backlog, Drop, Keep, Load, Put
+from mcp_a2a.protocol.mail_orders import Drop, Keep, Put
 from mcp_a2a.store import relay_listings, relay_mail
 from mcp_a2a.store.database import Database
 from mcp_a2a.store.disk import spare
@@ -27,6 +27,30 @@ from mcp_a2a.store.schema import drop_copies
 
 EPOCH_BITS = 53
 """What travels exactly in JSON."""
+
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def _reads(query: Callable[Concatenate[sqlite3.Connection, P], T]) -> Callable[Concatenate[RelayStore, P], T]:
+    """A method that runs a query against the newest committed state."""
+
+    def method(self: RelayStore, /, *args: P.args, **named: P.kwargs) -> T:
+        return self._database.read(lambda connection: query(connection, *args, **named))
+
+    return method
+
+
+def _writes(
+    operation: Callable[Concatenate[sqlite3.Connection, P], None],
+) -> Callable[Concatenate[RelayStore, P], None]:
+    """A method that queues an operation, which rides with the next commit."""
+
+    def method(self: RelayStore, /, *args: P.args, **named: P.kwargs) -> None:
+        self._database.enqueue_lazily(lambda connection: operation(connection, *args, **named))
+
+    return method
 
 
 class RelayStore(MailboxStore):
@@ -39,13 +63,8 @@ class RelayStore(MailboxStore):
 
     # --- messages
 
-    @override
-    def backlog(self) -> Sequence[Backlog]:
-        return self._database.read(relay_mail.backlog)
-
-    @override
-    def last_number(self) -> int:
-        return self._database.read(relay_mail.last_number)
+    backlog = _reads(relay_mail.backlog)
+    last_number = _reads(relay_mail.last_number)
 
     @override
     def carry_out(
@@ -58,86 +77,40 @@ class RelayStore(MailboxStore):
         else:
             self._database.enqueue_lazily(operation, done)  # type: ignore[arg-type]  # the outcome is the operation's
 
-    @override
-    def load(self, order: Load, now: float) -> tuple[Sequence[Message], bool]:
-        return self._database.read(partial(relay_mail.load, order=order, now=now))
-
-    @override
-    def expired(self, now: float, limit: int) -> Sequence[ExpiredRow]:
-        return self._database.read(partial(relay_mail.expired, now=now, limit=limit))
-
-    @override
-    def stored_among(self, depositor: bytes, envelopes: Sequence[bytes]) -> frozenset[bytes]:
-        return self._database.read(partial(relay_mail.stored_among, depositor=depositor, envelopes=envelopes))
+    load = _reads(relay_mail.load)
+    expired = _reads(relay_mail.expired)
+    stored_among = _reads(relay_mail.stored_among)
 
     # --- answers
 
-    @override
-    def answers_for(self, depositor: bytes) -> Sequence[KeptAnswer]:
-        return self._database.read(partial(relay_mail.answers_for, depositor=depositor))
-
-    @override
-    def answers_about(self, depositor: bytes, envelopes: Sequence[bytes]) -> Mapping[bytes, str]:
-        return self._database.read(partial(relay_mail.answers_about, depositor=depositor, envelopes=envelopes))
-
-    @override
-    def mark_sent(self, numbers: Sequence[int]) -> None:
-        self._database.enqueue_lazily(partial(relay_mail.mark_sent, numbers=numbers))
+    answers_for = _reads(relay_mail.answers_for)
+    answers_about = _reads(relay_mail.answers_about)
+    mark_sent = _writes(relay_mail.mark_sent)
 
     # --- keys
 
-    @override
-    def keys(self) -> Sequence[bytes]:
-        return self._database.read(relay_mail.keys)
-
-    @override
-    def bundle_of(self, key: bytes) -> KnownKey | None:
-        return self._database.read(partial(relay_mail.bundle_of, key=key))
-
-    @override
-    def remember(self, known: KnownKey, now: float) -> None:
-        self._database.enqueue_lazily(partial(relay_mail.remember, known=known, now=now))
-
-    @override
-    def seen(self, keys: Sequence[bytes], now: float) -> None:
-        self._database.enqueue_lazily(partial(relay_mail.seen, keys=keys, now=now))
+    keys = _reads(relay_mail.keys)
+    bundle_of = _reads(relay_mail.bundle_of)
+    remember = _writes(relay_mail.remember)
+    seen = _writes(relay_mail.seen)
 
     @override
     def forget_unseen(self, before: float, done: Callable[[Sequence[bytes] | Exception], None]) -> None:
         self._database.enqueue(partial(relay_mail.forget_unseen, before=before), done)
 
-    @override
-    def newcomers(self) -> Sequence[bytes]:
-        return self._database.read(relay_mail.newcomers)
-
-    @override
-    def idle_newcomers(self, before: float) -> Sequence[bytes]:
-        return self._database.read(partial(relay_mail.idle_newcomers, before=before))
-
-    @override
-    def settle_key(self, key: bytes) -> None:
-        self._database.enqueue_lazily(partial(relay_mail.settle_key, key=key))
+    newcomers = _reads(relay_mail.newcomers)
+    idle_newcomers = _reads(relay_mail.idle_newcomers)
+    settle_key = _writes(relay_mail.settle_key)
 
     @override
     def forget_keys(self, keys: Sequence[bytes]) -> None:
         if keys:
             self._database.enqueue_lazily(partial(relay_mail.forget_keys, keys=keys))
 
-    @override
-    def note_correspondent(self, key: bytes, other: bytes, now: float) -> None:
-        self._database.enqueue_lazily(partial(relay_mail.note_correspondent, key=key, other=other, now=now))
-
-    @override
-    def has_sent(self, key: bytes, other: bytes) -> bool:
-        return self._database.read(partial(relay_mail.has_sent, key=key, other=other))
-
-    @override
-    def is_listed(self, key: bytes, networks: Sequence[PeerId]) -> bool:
-        return self._database.read(partial(relay_listings.is_listed, key=key, networks=networks))
-
-    @override
-    def erase(self, key: bytes) -> None:
-        self._database.enqueue_lazily(partial(relay_mail.erase, key=key))
+    note_correspondent = _writes(relay_mail.note_correspondent)
+    has_sent = _reads(relay_mail.has_sent)
+    is_listed = _reads(relay_listings.is_listed)
+    erase = _writes(relay_mail.erase)
 
     # --- directory and invitations
 
@@ -153,9 +126,7 @@ class RelayStore(MailboxStore):
     def publish(self, listing: Listing, done: Callable[[int | str | Exception], None]) -> None:
         self._database.enqueue(partial(relay_listings.publish, listing=listing), done)
 
-    @override
-    def listings(self, network: PeerId, since: int, max_bytes: int) -> Sequence[Listing]:
-        return self._database.read(partial(relay_listings.listings, network=network, since=since, max_bytes=max_bytes))
+    listings = _reads(relay_listings.listings)
 
     @override
     def offer(self, invitation: Invitation, now: float, done: Callable[[str | Exception | None], None]) -> None:
@@ -165,15 +136,11 @@ class RelayStore(MailboxStore):
     def claim(self, invitation: bytes, key: bytes, now: float, done: Callable[[bytes | str | Exception], None]) -> None:
         self._database.enqueue(partial(relay_listings.claim, invitation=invitation, key=key, now=now), done)
 
-    @override
-    def erase_network(self, network: PeerId) -> None:
-        self._database.enqueue_lazily(partial(relay_listings.erase_network, network=network))
+    erase_network = _writes(relay_listings.erase_network)
 
     # --- housekeeping
 
-    @override
-    def note_time(self, mark: Mark) -> None:
-        self._database.enqueue_lazily(partial(relay_listings.note_time, mark=mark))
+    note_time = _writes(relay_listings.note_time)
 
     @override
     def forget_expired(self, now: float) -> None:
@@ -182,9 +149,7 @@ class RelayStore(MailboxStore):
         # By then all mail in such a copy has expired.
         self._database.enqueue_lazily(lambda _: drop_copies(self._database.path, now - KEEP_SECRET_SECONDS))
 
-    @override
-    def totals(self) -> RelayTotals:
-        return self._database.read(relay_listings.totals)
+    totals = _reads(relay_listings.totals)
 
     @override
     def measure(self, done: Callable[[RelayTotals | Exception], None]) -> None:
@@ -193,17 +158,13 @@ class RelayStore(MailboxStore):
 
         self._database.enqueue_lazily(count, done)  # type: ignore[arg-type]  # the outcome is the operation's
 
-    @override
-    def members(self) -> Sequence[RelayMember]:
-        return self._database.read(relay_listings.members)
+    members = _reads(relay_listings.members)
 
     @override
     def admit(self, member: RelayMember, done: Callable[[object], None]) -> None:
         self._database.enqueue(partial(relay_listings.admit, member=member), done)
 
-    @override
-    def admission_key(self) -> PeerId | None:
-        return self._database.read(relay_listings.admission_key)
+    admission_key = _reads(relay_listings.admission_key)
 
     @override
     async def set_admission_key(self, key: PeerId, now: float) -> None:
