@@ -48,28 +48,23 @@ class PeerId:
     def __str__(self) -> str:
         return _write(self.key)
 
+    # Both directions cost a few microseconds of big-number arithmetic, and a node meets few peers again and again.
     @staticmethod
+    @lru_cache(maxsize=4096)
     def parse_untrusted(text: str) -> PeerId:
         """The peer that a did:key names; anything but the one canonical spelling is refused."""
-        return _read(text)
+        if len(text) != DID_LENGTH or not text.startswith(_PREFIX):
+            raise RemoteProtocolError("Not an Ed25519 did:key (did:key:z6Mk… with 56 characters).")
+        # One spelling each: with a leading '1' the number would be too small for the multicodec.
+        raw = _from_base58(text[len(_PREFIX) :], size=len(_MULTICODEC) + KEY_SIZE)
+        if not raw.startswith(_MULTICODEC):
+            raise RemoteProtocolError("This did:key holds another kind of key than Ed25519.")
+        return PeerId(raw.removeprefix(_MULTICODEC))
 
 
-# Both directions cost a few microseconds of big-number arithmetic, and a node meets few peers again
-# and again.
 @lru_cache(maxsize=4096)
 def _write(key: bytes) -> str:
     return _PREFIX + _base58(_MULTICODEC + key)
-
-
-@lru_cache(maxsize=4096)
-def _read(text: str) -> PeerId:
-    if len(text) != DID_LENGTH or not text.startswith(_PREFIX):
-        raise RemoteProtocolError("Not an Ed25519 did:key (did:key:z6Mk… with 56 characters).")
-    # One spelling each: with a leading '1' the number would be too small for the multicodec.
-    raw = _from_base58(text[len(_PREFIX) :], size=len(_MULTICODEC) + KEY_SIZE)
-    if not raw.startswith(_MULTICODEC):
-        raise RemoteProtocolError("This did:key holds another kind of key than Ed25519.")
-    return PeerId(raw.removeprefix(_MULTICODEC))
 
 
 def _base58(raw: bytes) -> str:

@@ -9,6 +9,7 @@ rotatable.
 from __future__ import annotations
 
 from base64 import urlsafe_b64encode
+from functools import lru_cache
 
 from typing_extensions import override
 
@@ -35,7 +36,7 @@ class Identity:
 
     def sign(self, label: bytes, message: bytes) -> bytes:
         """The 64-byte signature over label and message."""
-        return self._key.sign(_labelled(label, message))
+        return self._key.sign(_checked(label) + message)
 
     def sign_jws(self, header: bytes, payload: bytes) -> tuple[str, str]:
         """The header and the 64-byte signature of a JWS, as they are written (base64url)."""
@@ -45,7 +46,7 @@ class Identity:
 
 def verify(peer: PeerId, label: bytes, message: bytes, signature: bytes) -> bool:
     """True if `peer` signed this message under this label. Never raises for what a peer sent."""
-    return signature_is_valid(peer.key, _labelled(label, message), signature)
+    return signature_is_valid(peer.key, _checked(label) + message, signature)
 
 
 def verify_jws(peer: PeerId, protected: str, payload: bytes, signature: bytes) -> bool:
@@ -62,9 +63,10 @@ def _jws_input(protected: str, payload: bytes) -> bytes:
     return f"{protected}.{base64url(payload)}".encode()
 
 
-def _labelled(label: bytes, message: bytes) -> bytes:
+@lru_cache(maxsize=64)
+def _checked(label: bytes) -> bytes:
     # The one zero byte at the end makes label and message separable, so no two pairs give the same
     # bytes.
     if label.find(b"\0") != len(label) - 1 or len(label) < 2:
         raise LocalProtocolError(f"A signature label is text that ends in one zero byte, not {label!r}.")
-    return label + message
+    return label

@@ -96,6 +96,7 @@ def kind_of_agent(text: str) -> AgentText:
     return "short key" if key_beginning(text) else "name"
 
 
+@lru_cache(maxsize=1024)
 def counterpart_of(key: str) -> Counterpart:
     """The kind of the other side of a task, by its name in the journal: a did, a URL or `caller:NAME`."""
     if key.startswith("did:"):

@@ -12,11 +12,11 @@ A receipt spells its postmarks out: an unknown one among them does not spoil the
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 from operator import itemgetter
 
 from mcp_a2a.errors.protocol import LocalProtocolError
-from mcp_a2a.protocol import crypto
 from mcp_a2a.protocol.did import PeerId
 from mcp_a2a.protocol.envelope import ENVELOPE_ID_SIZE, id_of
 from mcp_a2a.protocol.identity import Identity, verify
@@ -52,8 +52,8 @@ def postmark_of(sender: PeerId, message_id: str, envelope: bytes) -> bytes:
         message_id: the id of the payload.
         envelope: one that was sealed here, or has been opened here.
     """
-    proof = crypto.sha256(_POSTMARK_LABEL + sender.key + crypto.sha256(envelope) + message_id.encode())
-    return id_of(envelope) + proof
+    named = _POSTMARK_LABEL + sender.key + hashlib.sha256(envelope).digest() + message_id.encode()
+    return id_of(envelope) + hashlib.sha256(named).digest()
 
 
 envelope_id_of: Callable[[bytes], bytes] = itemgetter(slice(ENVELOPE_ID_SIZE))

@@ -16,7 +16,7 @@ from mcp_a2a.protocol.blob import by_content
 from mcp_a2a.protocol.did import PeerId
 from mcp_a2a.protocol.model import Artifact, Delivery, Message, Role, TaskState, TaskStatus
 from mcp_a2a.protocol.naming import Counterpart, counterpart_of
-from mcp_a2a.protocol.state import is_terminal
+from mcp_a2a.protocol.state import TERMINAL
 from mcp_a2a.protocol.times import parse_iso_untrusted
 from mcp_a2a.protocol.untrusted import Fact, PeerText
 
@@ -162,7 +162,7 @@ class Task:
     @property
     def done(self) -> bool:
         """True if it has ended."""
-        return is_terminal(self.state)
+        return self.state in TERMINAL
 
     @property
     def is_declined(self) -> bool:
