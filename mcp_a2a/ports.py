@@ -3,7 +3,7 @@
 | port | implemented by |
 |---|---|
 | `NodeApi` | `node.api.LocalApi` (the owner), `node.ipc.owner.SharedNode` (any process), `node.resting` (none) |
-| `Transport`, `Link` | `mcp_a2a_transports.memory`, `.direct`, `.relay.client` |
+| `Transport`, `Link` | `mcp_a2a_transports.direct`, `.relay.client` |
 | `LinkHandler` | `node` |
 | `AddressLookup` | `mcp_a2a_transports.local`, `.mdns` |
 

@@ -20,10 +20,10 @@ from mcp_a2a.node.files import pieces
 from mcp_a2a.protocol.model import Artifact, ArtifactChunk, Delivery, Part
 from mcp_a2a.protocol.moment import Moment
 from mcp_a2a.store.records import forget_finished, note_finished
-from mcp_a2a_transports.memory import Faults
 from tests.files.scenes import MIB, answer, mode, next_item, sha256, some_file, spooled, task, until
 from tests.node.patience import set_patience
 from tests.node.world import World, acquainted
+from tests.transports.memory import Faults
 
 
 @pytest.fixture

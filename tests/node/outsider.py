@@ -22,8 +22,8 @@ from mcp_a2a.protocol.model import Artifact, Message, Part, Role, TaskState, Tas
 from mcp_a2a.protocol.payload import Body, CancelBody, MessageBody, Payload, PayloadType, TaskBody, UpdateBody
 from mcp_a2a.protocol.receipt import postmark_of, sign_receipt
 from mcp_a2a.protocol.task.task import task_id_of
-from mcp_a2a_transports.memory import MemoryNetwork
 from tests.node.world import Person
+from tests.transports.memory import MemoryNetwork
 
 WEEK = 7 * 86_400
 

@@ -24,9 +24,9 @@ from mcp_a2a.protocol.did import PeerId
 from mcp_a2a.protocol.model import Delivery
 from mcp_a2a.protocol.moment import Moment
 from mcp_a2a.store.database import _Pending
-from mcp_a2a_transports.memory import Faults, MemoryNetwork
 from tests.node.patience import set_patience
 from tests.node.world import Person, World, acquainted
+from tests.transports.memory import Faults, MemoryNetwork
 
 
 @pytest.fixture

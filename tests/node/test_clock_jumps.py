@@ -16,9 +16,9 @@ from mcp_a2a.api.inbox import AnswerRequest, CheckInboxRequest
 from mcp_a2a.api.tasks import GetTaskRequest, SendTaskRequest
 from mcp_a2a.protocol.backoff import Backoff
 from mcp_a2a.protocol.moment import Moment
-from mcp_a2a_transports.memory import MemoryNetwork
 from tests.node.patience import set_patience
 from tests.node.world import Clock, Person, World, acquainted
+from tests.transports.memory import MemoryNetwork
 
 DAY = 86_400
 NAMES = ("alice", "bob")

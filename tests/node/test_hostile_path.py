@@ -24,7 +24,6 @@ from mcp_a2a.protocol.link_keys import TAG_SIZE
 from mcp_a2a.protocol.paths import TransportAddr
 from mcp_a2a_transports._channel import Channel
 from mcp_a2a_transports._links import Links
-from mcp_a2a_transports.memory import MemoryNetwork
 from tests.node.carriers import (
     BAITS,
     MALLORY,
@@ -40,6 +39,7 @@ from tests.node.carriers import (
 )
 from tests.node.world import Person, World, acquainted
 from tests.protocol.people import mark
+from tests.transports.memory import MemoryNetwork
 
 DEEDS = ("drop", "twice", "swap", "later", "flip", "bait", "bait under an old tag", "bye", "answer", "back", "text")
 

@@ -16,9 +16,9 @@ from mcp_a2a.protocol.model import Artifact, ArtifactChunk, Part, TaskState, Tas
 from mcp_a2a.protocol.payload import UpdateBody
 from mcp_a2a.protocol.task.task import Task
 from mcp_a2a.store.records import find_task
-from mcp_a2a_transports.memory import MemoryNetwork
 from tests.node.outsider import letter, outsider, update_letter
 from tests.node.world import Person, World
+from tests.transports.memory import MemoryNetwork
 
 OPEN = (TaskState.SUBMITTED, TaskState.WORKING, TaskState.INPUT_REQUIRED, TaskState.AUTH_REQUIRED)
 TERMINAL = (TaskState.COMPLETED, TaskState.FAILED, TaskState.CANCELED, TaskState.REJECTED)

@@ -13,7 +13,7 @@ import anyio
 from anyio.abc import ByteStream, SocketAttribute
 
 from mcp_a2a.protocol.link_keys import TAG_SIZE
-from mcp_a2a_transports.memory import MemoryNetwork
+from tests.transports.memory import MemoryNetwork
 
 
 def canary(what: str) -> str:

@@ -29,8 +29,8 @@ from mcp_a2a.protocol.paths import DirectAddr, TransportAddr
 from mcp_a2a.store.network_folder import NetworkFolder
 from mcp_a2a.store.opening import open_database
 from mcp_a2a.web_ports import WebCalls
-from mcp_a2a_transports.memory import MemoryNetwork
 from mcp_a2a_transports.relay.client import RelayTransport
+from tests.transports.memory import MemoryNetwork
 
 
 class Clock:

@@ -11,10 +11,10 @@ from typing_extensions import override
 from mcp_a2a.api.inbox import CheckInboxRequest
 from mcp_a2a.protocol.envelope import Header
 from mcp_a2a.protocol.paths import DirectAddr
-from mcp_a2a_transports.memory import DOMAIN, PORT
 from tests.node.world import World
 from tests.relay.scripted import Caller, ScriptedRelay
 from tests.relay.test_hostile import pair, send
+from tests.transports.memory import DOMAIN, PORT
 
 
 @pytest.fixture

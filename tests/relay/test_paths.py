@@ -23,10 +23,10 @@ from mcp_a2a.protocol.did import PeerId
 from mcp_a2a.protocol.model import Delivery
 from mcp_a2a.protocol.paths import DirectAddr, TransportAddr
 from mcp_a2a.protocol.ticket import Ticket
-from mcp_a2a_transports.memory import MemoryTransport
 from tests.node.patience import set_patience
 from tests.node.world import Person, World
 from tests.relay.scripted import ScriptedRelay
+from tests.transports.memory import MemoryTransport
 
 
 @asynccontextmanager

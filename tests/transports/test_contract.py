@@ -20,8 +20,8 @@ from mcp_a2a.protocol.link import MAX_UNANSWERED
 from mcp_a2a.protocol.paths import DirectAddr, RelayAddr, TransportAddr
 from mcp_a2a.protocol.receipt import receipt_is_valid
 from mcp_a2a_transports.direct import DirectTransport
-from mcp_a2a_transports.memory import MemoryNetwork
 from tests.protocol.people import NOW, Dice
+from tests.transports.memory import MemoryNetwork
 from tests.transports.people import Witness, credentials, envelope, id_of, identity, ring, until
 
 

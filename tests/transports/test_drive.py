@@ -24,8 +24,8 @@ from mcp_a2a.protocol.link_keys import LinkKeys
 from mcp_a2a.protocol.paths import DirectAddr
 from mcp_a2a_transports._channel import Channel
 from mcp_a2a_transports._links import Links, keep_links
-from mcp_a2a_transports.memory import MemoryNetwork
 from tests.protocol.people import NOW, Dice
+from tests.transports.memory import MemoryNetwork
 from tests.transports.people import Witness, credentials, envelope, identity, ring, until
 
 BEN = DirectAddr("ben.memory", 7301)

@@ -14,7 +14,7 @@ from mcp_a2a.errors.delivery import LinkError
 from mcp_a2a.ports import Link
 from mcp_a2a.protocol.link_keys import TAG_SIZE
 from mcp_a2a.protocol.paths import DirectAddr
-from mcp_a2a_transports.memory import MemoryNetwork, MemoryTransport
+from tests.transports.memory import MemoryNetwork, MemoryTransport
 from tests.transports.people import Witness, credentials, envelope, identity, until
 
 PEOPLE = ("ann", "ben", "cat")

@@ -25,10 +25,10 @@ from mcp_a2a.protocol.model import TaskState
 from mcp_a2a.protocol.paths import DirectAddr
 from mcp_a2a.protocol.receipt import envelope_id_of, sign_verdict
 from mcp_a2a.store.journal import OutboxRow
-from mcp_a2a_transports.memory import DOMAIN, PORT
 from tests.node.outsider import WEEK, Outsider, outsider, update_letter
 from tests.node.patience import set_patience
 from tests.node.world import Person, World
+from tests.transports.memory import DOMAIN, PORT
 
 TASK = "task-" + "a" * 26
 

@@ -132,7 +132,7 @@ class MemoryNetwork:
     def __init__(self, seed: int = 0, tap: Tap | None = None) -> None:
         self.faults = Faults()
         self._tap = tap
-        self._chances = random.Random(seed)  # noqa: S311  a simulation is repeatable on purpose
+        self._chances = random.Random(seed)
         self._hosts: dict[str, Links] = {}
         self._wires: set[_Wire] = set()
         self._cuts: dict[frozenset[str], bool] = {}
