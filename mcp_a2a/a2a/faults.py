@@ -130,39 +130,26 @@ def retry_after(kind: Kind) -> list[tuple[bytes, bytes]]:
     return [] if seconds is None else [(b"retry-after", str(seconds).encode())]
 
 
-_KINDS: dict[type[McpA2AError], Kind] = {
-    TaskNotFoundError: Kind.TASK_NOT_FOUND,
-    PushConfigNotFoundError: Kind.TASK_NOT_FOUND,  # A2A 3.1.8 has no word for it
-    TransitionError: Kind.NOT_CANCELABLE,
-    PushNotSupportedError: Kind.PUSH_NOT_SUPPORTED,
-    ContextMismatchError: Kind.INVALID_PARAMS,
-    ConversationFullError: Kind.INVALID_PARAMS,
-    KeyReusedError: Kind.INVALID_PARAMS,
-    PageTokenError: Kind.INVALID_PARAMS,
-    SelfSendError: Kind.AGENT_NOT_FOUND,
-    TaskError: Kind.UNSUPPORTED_OPERATION,
-    DiscoveryError: Kind.AGENT_NOT_FOUND,
-    TooLargeError: Kind.INVALID_PARAMS,
-    UnsendableError: Kind.INVALID_PARAMS,
-    FileError: Kind.INVALID_PARAMS,
-    AddressNotAllowedError: Kind.INVALID_PARAMS,
-    RefusedError: Kind.FORBIDDEN,
-    ConsentError: Kind.FORBIDDEN,
-    DeliveryError: Kind.OVERLOADED,
-    # Another server, behind this one.
-    CardError: Kind.INVALID_RESPONSE,
-    ExtensionRequiredError: Kind.EXTENSION_REQUIRED,
-    WebRefusedError: Kind.INVALID_RESPONSE,
-    WebAnswerError: Kind.INVALID_RESPONSE,
-    AnswerLostError: Kind.INVALID_RESPONSE,  # it may have done it: not to be repeated without a look
-    WebError: Kind.UNAVAILABLE,
-    RemoteProtocolError: Kind.INVALID_RESPONSE,
-    # This machine.
-    StorageFullError: Kind.STORAGE_FULL,
-    ConfigurationError: Kind.UNAVAILABLE,
-    NetworkError: Kind.UNAVAILABLE,
-    ProtocolError: Kind.INTERNAL,
-}
+_ERRORS: dict[Kind, tuple[type[McpA2AError], ...]] = {
+    Kind.TASK_NOT_FOUND: (TaskNotFoundError, PushConfigNotFoundError),  # A2A 3.1.8 has no word for the second
+    Kind.NOT_CANCELABLE: (TransitionError,),
+    Kind.PUSH_NOT_SUPPORTED: (PushNotSupportedError,),
+    Kind.INVALID_PARAMS: (
+        ContextMismatchError, ConversationFullError, KeyReusedError, PageTokenError, TooLargeError, UnsendableError,
+        FileError, AddressNotAllowedError,
+    ),
+    Kind.AGENT_NOT_FOUND: (SelfSendError, DiscoveryError),
+    Kind.UNSUPPORTED_OPERATION: (TaskError,),
+    Kind.FORBIDDEN: (RefusedError, ConsentError),
+    Kind.OVERLOADED: (DeliveryError,),
+    Kind.EXTENSION_REQUIRED: (ExtensionRequiredError,),
+    # Another server, behind this one. What lost its answer may have been done: not to be repeated without a look.
+    Kind.INVALID_RESPONSE: (CardError, WebRefusedError, WebAnswerError, AnswerLostError, RemoteProtocolError),
+    Kind.STORAGE_FULL: (StorageFullError,),
+    Kind.UNAVAILABLE: (WebError, ConfigurationError, NetworkError),
+    Kind.INTERNAL: (ProtocolError,),
+}  # fmt: skip
+_KINDS = {error: kind for kind, errors in _ERRORS.items() for error in errors}
 """What each error is to a client, or the family that it is of."""
 
 _OURS = {

@@ -36,6 +36,8 @@ from typing_extensions import override
 
 from mcp_a2a.errors.remedy import FOR_A_MODEL, Remedy, plain
 
+_BY_CODE: dict[str, type[McpA2AError]] = {}
+
 
 class McpA2AError(Exception):
     """Base of every error raised on purpose; `str()` is the message followed by the hint."""
@@ -43,6 +45,8 @@ class McpA2AError(Exception):
     code: ClassVar[str] = "internal"
     exit_code: ClassVar[int] = 1
     retryable: ClassVar[bool] = False
+    quotes: ClassVar[bool] = True
+    """True if the message may have words of another agent. No class inherits it."""
 
     says: ClassVar[str] = "{}"
     """The sentence of an error with one value, with a field for it."""
@@ -55,12 +59,14 @@ class McpA2AError(Exception):
 
     @override
     def __init_subclass__(
-        cls, *, code: str | None = None, exit_code: int | None = None, retryable: bool | None = None
+        cls, *, code: str = "", exit_code: int | None = None, retryable: bool | None = None, quotes: bool = True
     ) -> None:
         super().__init_subclass__()
-        cls.code = cls.code if code is None else code
+        cls.code = code or cls.code
         cls.exit_code = cls.exit_code if exit_code is None else exit_code
         cls.retryable = cls.retryable if retryable is None else retryable
+        cls.quotes = quotes
+        _BY_CODE.setdefault(cls.code, cls)
 
     def __init__(
         self, message: str | int = "", remedy: str | Remedy | None = None, details: Mapping[str, object] | None = None
@@ -91,17 +97,11 @@ class McpA2AError(Exception):
         """The error that another process of ours reported, as the class that carries this `code`."""
         from mcp_a2a.errors import agents, delivery, machine, networks, protocol, tasks, web  # noqa: F401, PLC0415  classes
 
-        kind = next((kind for kind in _subclasses(cls) if kind.code == code), McpA2AError)
+        kind = _BY_CODE.get(code, McpA2AError)
         error = kind.__new__(kind)
         McpA2AError.__init__(error, 0, remedy, details)
         error.message = _without(_TOKENS, message)  # whole already, so it is no value of `says`
         return error
-
-
-def _subclasses(kind: type[McpA2AError]) -> Iterable[type[McpA2AError]]:
-    yield kind
-    for child in kind.__subclasses__():
-        yield from _subclasses(child)
 
 
 _TOKENS = (

@@ -59,7 +59,7 @@ class AmbiguousNameError(DiscoveryError, code="ambiguous_name"):
         self.candidates = tuple(candidates)
 
 
-class KeyChangedError(DiscoveryError, code="key_changed", exit_code=5):
+class KeyChangedError(DiscoveryError, code="key_changed", exit_code=5, quotes=False):
     """A name you paired with is now claimed by another key: nothing is sent."""
 
     def __init__(self, asked: str, paired: str, found: str) -> None:
@@ -102,7 +102,7 @@ class ConsentError(McpA2AError, code="consent", exit_code=5):
     """
 
 
-class ConsentNeededError(ConsentError, code="consent_needed"):
+class ConsentNeededError(ConsentError, code="consent_needed", quotes=False):
     """A person has to be asked first.
 
     `key` is what names the agent to `mcp-a2a allow`: its did, or a handle of its URL, never a name, which it chooses.
@@ -119,7 +119,7 @@ class ConsentNeededError(ConsentError, code="consent_needed"):
         )
 
 
-class ConsentDeclinedError(ConsentError, code="consent_declined"):
+class ConsentDeclinedError(ConsentError, code="consent_declined", quotes=False):
     """The person was asked, and did not allow it."""
 
     def __init__(self, agent: str, key: str) -> None:
@@ -135,7 +135,7 @@ def allow_command(key: str) -> str:
     return f"mcp-a2a allow {shlex.quote(key)}"
 
 
-class NothingWaitsError(DiscoveryError, code="nothing_waits"):
+class NothingWaitsError(DiscoveryError, code="nothing_waits", quotes=False):
     """A contact request was to be decided on, and there is none."""
 
     says = "No agent is waiting to be accepted."

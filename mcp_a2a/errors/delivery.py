@@ -41,7 +41,7 @@ class ExpiredError(DeliveryError, code="expired"):
         super().__init__(f"{asked} was not reachable for {days:.0f} days, so the message expired undelivered.")
 
 
-class QueueFullError(DeliveryError, code="queue_full"):
+class QueueFullError(DeliveryError, code="queue_full", quotes=False):
     """A bounded queue is at its limit."""
 
     remedy = plain("Wait until some are delivered, or cancel tasks you no longer need.")
@@ -50,14 +50,14 @@ class QueueFullError(DeliveryError, code="queue_full"):
         super().__init__(f"The {what} holds {limit} items, which is its limit; nothing was stored.")
 
 
-class FilesWaitError(DeliveryError, code="files_wait"):
+class FilesWaitError(DeliveryError, code="files_wait", quotes=False):
     """As many bytes of files as are kept here wait for those that they were sent to."""
 
     says = "{:,} MiB of files wait here to be delivered, which is the limit; nothing was stored."
     remedy = QueueFullError.remedy
 
 
-class TooLargeError(DeliveryError, code="too_large", exit_code=2, retryable=False):
+class TooLargeError(DeliveryError, code="too_large", exit_code=2, retryable=False, quotes=False):
     """The message does not fit into one envelope."""
 
     remedy = plain("Shorten it, or split it into several tasks.")

@@ -6,11 +6,11 @@ from mcp_a2a.errors import McpA2AError
 from mcp_a2a.errors.remedy import Remedy, plain
 
 
-class ConfigurationError(McpA2AError, code="configuration", exit_code=2):
+class ConfigurationError(McpA2AError, code="configuration", exit_code=2, quotes=False):
     """The settings, the data folder or the machine do not allow what was asked."""
 
 
-class HomeUnusableError(ConfigurationError, code="home_unusable", exit_code=9):
+class HomeUnusableError(ConfigurationError, code="home_unusable", exit_code=9, quotes=False):
     """The data folder cannot be read or written."""
 
     remedy = Remedy("Make it writable, or name another one with --home or MCP_A2A_HOME.")
@@ -20,7 +20,7 @@ class HomeUnusableError(ConfigurationError, code="home_unusable", exit_code=9):
         self.reason = reason
 
 
-class DatabaseDamagedError(HomeUnusableError, code="database_damaged", retryable=True):
+class DatabaseDamagedError(HomeUnusableError, code="database_damaged", retryable=True, quotes=False):
     """SQLite cannot read on in the database of this identity."""
 
     remedy = Remedy(
@@ -32,7 +32,7 @@ class DatabaseDamagedError(HomeUnusableError, code="database_damaged", retryable
         McpA2AError.__init__(self, f"Part of the database {path} is damaged.")
 
 
-class DiskUnreadableError(HomeUnusableError, code="disk_unreadable"):
+class DiskUnreadableError(HomeUnusableError, code="disk_unreadable", quotes=False):
     """The disk does not give back a part of the database."""
 
     remedy = Remedy(
@@ -44,7 +44,7 @@ class DiskUnreadableError(HomeUnusableError, code="disk_unreadable"):
         McpA2AError.__init__(self, f"The disk cannot read a part of {path}.")
 
 
-class DamagedRowError(HomeUnusableError, code="row_damaged"):
+class DamagedRowError(HomeUnusableError, code="row_damaged", quotes=False):
     """What is stored of one task cannot be read."""
 
     remedy = Remedy("`mcp-a2a repair` moves it out of the way, and so does the next start.")
@@ -54,28 +54,28 @@ class DamagedRowError(HomeUnusableError, code="row_damaged"):
         McpA2AError.__init__(self, said)
 
 
-class KeyFileError(ConfigurationError, code="key_file", exit_code=9):
+class KeyFileError(ConfigurationError, code="key_file", exit_code=9, quotes=False):
     """The identity key file is unsafe or damaged; the node refuses to start with it."""
 
     def __init__(self, path: str, reason: str, remedy: str | Remedy) -> None:
         super().__init__(f"The identity key {path} is not usable: {reason}.", remedy)
 
 
-class PortInUseError(ConfigurationError, code="port_in_use", exit_code=9):
+class PortInUseError(ConfigurationError, code="port_in_use", exit_code=9, quotes=False):
     """Another program listens where we were asked to."""
 
     says = "{} is already in use by another program."
     remedy = plain("Stop that program, or choose another port (port 0 picks a free one).")
 
 
-class RelayRunsError(ConfigurationError, code="relay_runs", exit_code=9):
+class RelayRunsError(ConfigurationError, code="relay_runs", exit_code=9, quotes=False):
     """A relay runs from this data folder already, in another process."""
 
     says = "A relay is already running from {}."
     remedy = Remedy("Stop it first, or name another data folder with --home.")
 
 
-class NodeSilentError(ConfigurationError, code="node_silent", exit_code=9, retryable=True):
+class NodeSilentError(ConfigurationError, code="node_silent", exit_code=9, retryable=True, quotes=False):
     """The process that runs the node of this identity does not answer."""
 
     def __init__(self, folder: str, pid: int | None, state: str | None, doing: str) -> None:
@@ -111,7 +111,7 @@ def named_process(pid: int | None, state: str | None) -> str:
     return "another process" if pid is None else f"process {pid}{f', {state}' if state else ''}"
 
 
-class SchemaTooNewError(ConfigurationError, code="schema_too_new", exit_code=9):
+class SchemaTooNewError(ConfigurationError, code="schema_too_new", exit_code=9, quotes=False):
     """The database was written by a newer version."""
 
     remedy = Remedy("Upgrade mcp-a2a, or name another folder with --home.")
@@ -122,7 +122,7 @@ class SchemaTooNewError(ConfigurationError, code="schema_too_new", exit_code=9):
         )
 
 
-class StorageFullError(ConfigurationError, code="storage_full", exit_code=9, retryable=True):
+class StorageFullError(ConfigurationError, code="storage_full", exit_code=9, retryable=True, quotes=False):
     """The disk is full: nothing that could not be stored was acknowledged."""
 
     says = "The disk that holds {} is full: nothing could be stored."

@@ -9,7 +9,7 @@ class ProtocolError(McpA2AError, code="protocol"):
     """The rules of a protocol were broken."""
 
 
-class LocalProtocolError(ProtocolError, code="local_protocol"):
+class LocalProtocolError(ProtocolError, code="local_protocol", quotes=False):
     """We broke them: a bug of ours."""
 
 

@@ -17,7 +17,7 @@ class TaskError(McpA2AError, code="task", exit_code=3):
     """The task does not exist or cannot do this now."""
 
 
-class TaskNotFoundError(TaskError, code="task_not_found"):
+class TaskNotFoundError(TaskError, code="task_not_found", quotes=False):
     """No task has this id (or this prefix of an id)."""
 
     remedy = Remedy("{Call} {list_tasks} to see the tasks and their ids.")
@@ -27,7 +27,7 @@ class TaskNotFoundError(TaskError, code="task_not_found"):
         super().__init__(f"{asked!r} {why}.")
 
 
-class TaskForgottenError(TaskNotFoundError, code="task_forgotten"):
+class TaskForgottenError(TaskNotFoundError, code="task_forgotten", quotes=False):
     """A person has removed what this task said and brought."""
 
     remedy = Remedy("Its texts, files and result are gone; send a new task.")
@@ -36,7 +36,7 @@ class TaskForgottenError(TaskNotFoundError, code="task_forgotten"):
         TaskError.__init__(self, f"{task_id} was deleted by you at {at}.")
 
 
-class NotForgettableError(TaskError, code="not_forgettable"):
+class NotForgettableError(TaskError, code="not_forgettable", quotes=False):
     """A task that is not finished, or whose end its other side does not know yet, is kept."""
 
     remedy = Remedy("{Call} {get_task_status} to see how it stands, or {cancel_task}.")
@@ -50,7 +50,7 @@ class NotForgettableError(TaskError, code="not_forgettable"):
         return f"is not finished: {'cancel' if sent else 'answer'} it first"
 
 
-class TransitionError(TaskError, code="invalid_transition", exit_code=7):
+class TransitionError(TaskError, code="invalid_transition", exit_code=7, quotes=False):
     """A task may not go from its state to the proposed one."""
 
     remedy = Remedy("{Call} {get_task_status} to see where it stands.")
@@ -68,7 +68,7 @@ class AlreadyEndedError(TransitionError, code="already_ended"):
         TaskError.__init__(self, f"It is already {state}.", remedy)
 
 
-class NotSentError(TaskError, code="not_sent", exit_code=5):
+class NotSentError(TaskError, code="not_sent", exit_code=5, quotes=False):
     """Only the sender of a task can withdraw it; its recipient answers it."""
 
     def __init__(self, task_id: str) -> None:
@@ -88,7 +88,7 @@ class NothingAskedError(TaskError, code="nothing_asked", exit_code=5):
         super().__init__(f"{agent} has asked nothing: the task is {state}.", remedy)
 
 
-class LeaseLostError(TaskError, code="lease_lost", exit_code=5):
+class LeaseLostError(TaskError, code="lease_lost", exit_code=5, quotes=False):
     """The task was offered to someone else because the answer took too long."""
 
     says = "{} is no longer yours to answer: its lease ended and it was offered to another worker."
@@ -97,21 +97,21 @@ class LeaseLostError(TaskError, code="lease_lost", exit_code=5):
     )
 
 
-class SelfSendError(TaskError, code="self_send", exit_code=2):
+class SelfSendError(TaskError, code="self_send", exit_code=2, quotes=False):
     """The task is addressed to this very node."""
 
     says = "{} is this node itself: a task is for another agent."
     remedy = Remedy("{Call} {discover} for the others, or start one with mcp-a2a agent run or agent exec.")
 
 
-class HopLimitError(TaskError, code="hop_limit", exit_code=5):
+class HopLimitError(TaskError, code="hop_limit", exit_code=5, quotes=False):
     """The work was passed on so often that the chain ends here."""
 
     says = "This work was passed on {} times and is not passed on again: agents may ask each other in a circle."
     remedy = Remedy("Do it here, or answer the original task with what is known.")
 
 
-class NotAwaitingReplyError(TaskError, code="not_awaiting_reply", exit_code=5):
+class NotAwaitingReplyError(TaskError, code="not_awaiting_reply", exit_code=5, quotes=False):
     """The task is not one that can be replied to (for example one that we answer ourselves)."""
 
     def __init__(self, task_id: str, state: str, *, sent: bool = False) -> None:
@@ -123,28 +123,28 @@ class NotAwaitingReplyError(TaskError, code="not_awaiting_reply", exit_code=5):
         )
 
 
-class ContextMismatchError(TaskError, code="context_mismatch", exit_code=2):
+class ContextMismatchError(TaskError, code="context_mismatch", exit_code=2, quotes=False):
     """A message names a task and a context that do not belong together (A2A 3.4)."""
 
     says = "The context of the message is not the context of its task {}."
     remedy = plain("Leave the context out: it follows from the task.")
 
 
-class ConversationFullError(TaskError, code="conversation_full", exit_code=5):
+class ConversationFullError(TaskError, code="conversation_full", exit_code=5, quotes=False):
     """What was said in a task is as long as it may be."""
 
     says = "The message was not sent: the conversation of {} has reached its limit."
     remedy = plain("Go on with a new task.")
 
 
-class KeyReusedError(TaskError, code="key_reused", exit_code=2):
+class KeyReusedError(TaskError, code="key_reused", exit_code=2, quotes=False):
     """A request repeats the idempotency key of another request, so it is no repetition."""
 
     says = "Nothing was sent: this idempotency key belongs to {}, whose request said something else."
     remedy = plain("Use a new key for a new request; to repeat a request, send exactly the same one.")
 
 
-class PageTokenError(TaskError, code="page_token", exit_code=2):
+class PageTokenError(TaskError, code="page_token", exit_code=2, quotes=False):
     """A list cannot be continued from there."""
 
     says = "This page token is not from this agent."
@@ -169,7 +169,7 @@ class FileError(McpA2AError, code="file", exit_code=2):
     """A file cannot be attached, sent, or stored here; the message says why."""
 
 
-class NoFilesError(FileError, code="no_files"):
+class NoFilesError(FileError, code="no_files", quotes=False):
     """The files of a task are asked for, and it brought none."""
 
     says = "{} has no files."

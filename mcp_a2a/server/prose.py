@@ -114,18 +114,6 @@ logger = logging.getLogger(__name__)
 _QUOTES_WITH = {"agent_not_found": "closest", "skill_not_found": "closest", "unreachable": "attempts"}
 """Errors whose message quotes another agent only sometimes: the code, and the attribute that is empty when not."""
 
-_OWN_WORDS = frozenset({
-    "configuration", "home_unusable", "database_damaged", "row_damaged", "disk_unreadable",
-    "key_file", "port_in_use", "relay_runs", "schema_too_new", "storage_full",
-    "too_large", "queue_full", "task_not_found", "invalid_transition", "lease_lost", "self_send", "not_awaiting_reply",
-    "not_sent", "no_files",
-    "context_mismatch", "page_token", "key_changed", "local_protocol", "consent_needed", "consent_declined",
-    "files_wait", "hop_limit", "nothing_waits", "task_forgotten", "not_forgettable", "node_silent", "key_reused",
-    "conversation_full",
-})  # fmt: skip
-"""Errors whose message has no word of another agent. Every other one is fenced."""
-
-
 _OF_THE_QUESTION = "Resolver "
 """How the SDK begins what it says of an answer to a question that is none; the rest names functions of ours."""
 
@@ -174,7 +162,7 @@ def sentence(error: McpA2AError) -> str:
     """What went wrong and what to do next; fenced where it may quote another agent."""
     message, hint = with_short_urls(error.message), with_short_urls(error.hint)
     # An error that another process of ours raised comes without its attributes, so it counts as quoting.
-    if error.code in _OWN_WORDS or not getattr(error, _QUOTES_WITH.get(error.code, ""), True):
+    if not error.quotes or not getattr(error, _QUOTES_WITH.get(error.code, ""), True):
         return clean(f"{message} {hint}".strip())
     quoted = Fence().block(message, "error message, with words that other agents chose")
     return f"{quoted}\nNext: {clean(hint)}" if hint else quoted
