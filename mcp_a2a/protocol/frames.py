@@ -123,11 +123,9 @@ def encode(frame: Control) -> str:
 
 
 def decode_untrusted(frame: str | bytes) -> Frame:
-    """The frame that a peer sent."""
-    if isinstance(frame, bytes) and not is_control(frame):
-        if is_listing(frame):
-            return ListingFrame(Listing.parse_untrusted(frame))
-        return Envelope.parse_untrusted(frame)
+    """The frame that a peer sent: behind the handshake as bytes, whose first tells the kind."""
+    if isinstance(frame, bytes) and not frame.startswith(b"{"):
+        return ListingFrame(Listing.parse_untrusted(frame)) if is_listing(frame) else Envelope.parse_untrusted(frame)
     if isinstance(frame, bytes) and (postmarks := postmarks_of_receipt(frame)) is not None:
         marks = tuple(postmarks[at : at + POSTMARK_SIZE] for at in range(0, len(postmarks), POSTMARK_SIZE))
         return Delivered(marks, bytes.fromhex(frame[_SIGNATURE].decode()))
@@ -146,11 +144,6 @@ def decode_control_untrusted(frame: str | bytes) -> Frame:
         is_absent = value is None and kind.absent is not Absent.REFUSED
         values.append(kind.absent if is_absent else kind.read_untrusted(value, name))
     return row.frame(*values)  # type: ignore[arg-type]  # each kind makes what its attribute is
-
-
-def is_control(frame: bytes) -> bool:
-    """True if the bytes claim to be a control object: behind the handshake, every frame travels as bytes."""
-    return frame.startswith(b"{")
 
 
 # --- receipts -------------------------------------------------------------------------------------
