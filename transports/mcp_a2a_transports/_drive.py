@@ -88,6 +88,8 @@ class DrivenLink(Link):
         self._tick = anyio.Event()
         self._resume = anyio.Event()
         self._settled = anyio.Event()
+        self._is_paused = False
+        """True while the reader waits until the session wants frames again."""
         self._ending = anyio.Event()
         self._flushed = anyio.Event()
         self.relay_heard: Callable[[Reply | News], None] | None = None
@@ -146,7 +148,7 @@ class DrivenLink(Link):
     def answer(self, answer: Answer) -> None:
         self._session.answer(answer)
         self._flush()
-        if self._session.wants_frames:
+        if self._is_paused and self._session.wants_frames:
             self._resume.set()
 
     @override
@@ -213,8 +215,9 @@ class DrivenLink(Link):
                 await checkpoint()
                 in_a_row = 0
             if not self._session.wants_frames:
+                self._is_paused = True
                 await self._resume.wait()
-                self._resume = anyio.Event()
+                self._resume, self._is_paused = anyio.Event(), False
                 continue
             try:
                 receiving, in_a_row = self._channel.receive(), in_a_row + 1

@@ -85,6 +85,8 @@ class Reach:
 
     def answer_received(self, link: Link, answer: Answer) -> None:
         """Perhaps the answer to a ping."""
+        if not self._pings:
+            return
         for ping in [self._pings[one] for one in envelopes_of(answer) if one in self._pings]:
             match answer:
                 case Delivered(postmarks, signature):

@@ -75,9 +75,9 @@ class Clocks:
         wall, sound, _ = self.all()
         return min(wall, sound)
 
-    def judging(self) -> float:
-        """By this time the end of a message is judged."""
-        return self._read().judging
+    def judging(self) -> tuple[float, float]:
+        """The wall clock, and by which time the end of a message is judged."""
+        return self.all()[0], self._aging.judging
 
     def sound(self) -> float:
         """The time that neither jumps nor goes back, unless other machines say that it was wrong."""

@@ -145,19 +145,17 @@ class Intake:
 
         Who introduces itself over its own link is there now, whatever its clock says.
         """
-        clocks, is_live = self._context.clocks, link.peer == payload.from_ and not link.is_relayed
-        now = clocks.now()
-        if is_live and payload.type == "advert":
+        clocks, is_advert = self._context.clocks, payload.type == "advert"
+        if is_advert and link.peer == payload.from_ and not link.is_relayed:
             known = self._directory.known(payload.from_)
             trust = self._trust.of(known) if known is not None else "stranger"
             counts = trust in ("trusted", "member") and link.route != "local"
             clocks.hear(payload.from_, payload.created, counts=counts)
             return
+        now, judging = clocks.judging()
         try:
             # An advert is short-lived and replayed in vain, so it need not wait until a clock set back has caught up.
-            check_freshness(
-                payload.created, payload.expires, now, now if payload.type == "advert" else clocks.judging()
-            )
+            check_freshness(payload.created, payload.expires, now, now if is_advert else judging)
         except StaleError:
             if payload.created > now:
                 clocks.hear(payload.from_, payload.created)

@@ -30,7 +30,8 @@ class ShownTasks:
         cargo = Cargo(shown(files.received(record)), files.transfer(record))
         courier, known = self.couriers.get(record.counterpart), self.directory.with_did(record.peer)
         name, way = known.name if known else record.peer_name, courier.way(record) if courier else Way("http")
-        now, name = self.context.clock(), self.agents.called(record.peer, name)
+        name = self.agents.called(record.peer, name)
+        now = 0.0 if record.lease_until is None else self.context.clock()  # it tells if a lease still holds
         return task_view(
             record, name=name, way=way, cargo=cargo, now=now, text_offset=text_offset, text_limit=text_limit
         )
