@@ -33,8 +33,8 @@ from mcp_a2a.protocol.handshake import Established, Handshake
 from mcp_a2a.protocol.heartbeat import CONTROL_WINDOW_SECONDS
 from mcp_a2a.protocol.listing import Listing, is_listing
 from mcp_a2a.protocol.receipt import POSTMARK_SIZE, is_for_now
-from mcp_a2a.protocol.relay_desk import Desk
 from mcp_a2a.protocol.session import Phase, Session
+from mcp_a2a.protocol.session_handler import Desk
 
 CLAIM_SECONDS = 3.0
 

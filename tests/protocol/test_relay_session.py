@@ -36,9 +36,9 @@ from mcp_a2a.protocol.heartbeat import CONTROL_WINDOW_SECONDS, DEAD_SECONDS, PIN
 from mcp_a2a.protocol.identity import Identity
 from mcp_a2a.protocol.listing import Listing
 from mcp_a2a.protocol.receipt import envelope_id_of
-from mcp_a2a.protocol.relay_desk import Desk
 from mcp_a2a.protocol.relay_session import RelaySession
 from mcp_a2a.protocol.session import Phase
+from mcp_a2a.protocol.session_handler import Desk
 from tests.protocol.clear import ClearRelaySession
 from tests.protocol.people import ALICE, BOB, CAROL, Dice, ring_of
 

@@ -34,7 +34,6 @@ from mcp_a2a.protocol.envelope import ENVELOPE_ID_SIZE, HEADER_SIZE, MAX_ENVELOP
 from mcp_a2a.protocol.listing import Listing
 from mcp_a2a.protocol.network import proof_is_valid
 from mcp_a2a.protocol.presence import PresenceTable
-from mcp_a2a.protocol.relay_desk import Desk
 from mcp_a2a.protocol.relay_limits import (
     HOST,
     KEY,
@@ -43,6 +42,7 @@ from mcp_a2a.protocol.relay_limits import (
 )
 from mcp_a2a.protocol.relay_mail import RelayMail
 from mcp_a2a.protocol.relay_session import RelaySession
+from mcp_a2a.protocol.session_handler import Desk
 from mcp_a2a_transports.relay.correspondents import Correspondents
 from mcp_a2a_transports.relay.key_register import KeyRegister
 from mcp_a2a_transports.relay.network_admission import NetworkAdmission
