@@ -1,8 +1,8 @@
 """A relay's end of a link: serves the key at the other end.
 
 A key that is proven and not admitted may claim for 3 s: fetch an invitation, or have a network admitted, and nothing
-else. Requests and mail go to the `Desk`, which answers with `send`. A relay has thousands of sessions, so they keep
-little. Mail and receipts are the busy part; they are told apart without reading JSON.
+else. Requests and mail go to the `SessionHandler`, which answers with `send`. A relay has thousands of sessions, so
+they keep little. Mail and receipts are the busy part; they are told apart without reading JSON.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from mcp_a2a.protocol.heartbeat import CONTROL_WINDOW_SECONDS
 from mcp_a2a.protocol.listing import Listing, is_listing
 from mcp_a2a.protocol.receipt import POSTMARK_SIZE, is_for_now
 from mcp_a2a.protocol.session import Phase, Session
-from mcp_a2a.protocol.session_handler import Desk
+from mcp_a2a.protocol.session_handler import SessionHandler
 
 CLAIM_SECONDS = 3.0
 
@@ -55,9 +55,9 @@ class RelaySession(Session):
     """One connection. Take `frames_to_send` when `wake` is called; call `handle_timeout` every second or so."""
 
     __slots__ = (
-        "_desk",
         "_excess",
         "_excess_at",
+        "_handler",
         "account",
         "host",
         "is_congested",
@@ -70,9 +70,13 @@ class RelaySession(Session):
     )
 
     def __init__(
-        self, desk: Desk, handshake: Handshake, now: float, wake: Callable[[RelaySession], None] | None = None
+        self,
+        handler: SessionHandler,
+        handshake: Handshake,
+        now: float,
+        wake: Callable[[RelaySession], None] | None = None,
     ) -> None:
-        self._desk = desk
+        self._handler = handler
         self._excess, self._excess_at = 0, now
         self.nonce = handshake.challenge.nonce
         """The nonce that its proofs of membership sign."""
@@ -118,12 +122,12 @@ class RelaySession(Session):
             self._receive_of_outsider(decode_untrusted(body), now)
         elif not body.startswith(b"{"):
             if is_listing(body):
-                self._desk.published(self, Listing.parse_untrusted(body), now)
+                self._handler.published(self, Listing.parse_untrusted(body), now)
             else:
-                self._desk.deposit(self, body, now)
+                self._handler.deposit(self, body, now)
         elif (postmarks := postmarks_of_receipt(body)) is not None:
             envelopes = [postmarks[at : at + ENVELOPE_ID_SIZE] for at in range(0, len(postmarks), POSTMARK_SIZE)]
-            if not self._desk.answered(self, envelopes, body.decode()):
+            if not self._handler.answered(self, envelopes, body.decode()):
                 self._allowance.spend_untrusted(now)
         else:
             self._receive_control(decode_control_untrusted(body), now)
@@ -132,18 +136,18 @@ class RelaySession(Session):
         if isinstance(frame, Answer) and not isinstance(frame, Stored):
             self._receive_answer(frame, now)
         elif isinstance(frame, Request):
-            self._desk.requested(self, frame, now)
+            self._handler.requested(self, frame, now)
         else:
             self._receive_small_talk(frame, now)
 
     def _receive_answer(self, answer: Answer, now: float) -> None:
         match answer:
             case Refused(envelope, "busy", retry_after):
-                known = self._desk.put_off(self, envelope, retry_after, now)
+                known = self._handler.put_off(self, envelope, retry_after, now)
             case Refused(_, code) if is_for_now(code):
-                known = self._desk.postponed(self, answer, now)
+                known = self._handler.postponed(self, answer, now)
             case _:
-                known = self._desk.answered(self, envelopes_of(answer), encode(answer))
+                known = self._handler.answered(self, envelopes_of(answer), encode(answer))
         if not known:
             self._allowance.spend_untrusted(now)
 
@@ -151,7 +155,7 @@ class RelaySession(Session):
         """Take a frame of a key that is not admitted."""
         if isinstance(frame, Claim | Admit):
             self._allowance.spend_untrusted(now)
-            self._desk.requested(self, frame, now)
+            self._handler.requested(self, frame, now)
         elif isinstance(frame, Bye | SmallTalk):
             self._receive_small_talk(frame, now)
         else:
@@ -159,16 +163,16 @@ class RelaySession(Session):
 
     @override
     def _bundle_changed(self, bundle: KeyBundle) -> None:
-        self._desk.bundle_changed(self, bundle)
+        self._handler.bundle_changed(self, bundle)
 
     # --- the beginning and the end ----------------------------------------------------------------
 
     @override
     def _opened(self, established: Established, now: float) -> None:
         self.key = established.peer.key
-        objection = self._desk.admit(self, established.memberships, now)
+        objection = self._handler.admit(self, established.memberships, now)
         if objection is None:
-            self._desk.bundle_changed(self, established.bundle)
+            self._handler.bundle_changed(self, established.bundle)
         elif objection in MAY_CLAIM:
             self.phase = Phase.CLAIMING
         else:
@@ -184,4 +188,4 @@ class RelaySession(Session):
     def _ended(self, phase: Phase, code: ByeCode | None, now: float, reason: str) -> None:
         self.is_excused = self.is_excused or code is ByeCode.VERSION
         if phase is _OPEN:
-            self._desk.left(self, now)
+            self._handler.left(self, now)

@@ -1,4 +1,4 @@
-"""What a relay does for those who are there, as a session asks for it."""
+"""The handler of a relay's sessions: the services of the relay, as a session asks for them."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from mcp_a2a.protocol.relay_session import RelaySession
 
 
-class Desk(Protocol):
-    """Answers with `RelaySession.send`."""
+class SessionHandler(Protocol):
+    """Serves sessions; it answers with `RelaySession.send`."""
 
     def admit(self, session: RelaySession, proofs: Sequence[MembershipProof], now: float) -> ByeCode | None:
         """A key was proven, and these memberships are claimed. None: it is served from now on."""

@@ -42,7 +42,7 @@ from mcp_a2a.protocol.relay_limits import (
 )
 from mcp_a2a.protocol.relay_mail import RelayMail
 from mcp_a2a.protocol.relay_session import RelaySession
-from mcp_a2a.protocol.session_handler import Desk
+from mcp_a2a.protocol.session_handler import SessionHandler
 from mcp_a2a_transports.relay.correspondents import Correspondents
 from mcp_a2a_transports.relay.key_register import KeyRegister
 from mcp_a2a_transports.relay.network_admission import NetworkAdmission
@@ -72,7 +72,7 @@ class RelayKey:
     """What the mail of a host is charged to: a hash that only this relay can make, since it goes to the disk."""
 
 
-class RelayDesk(Desk):
+class RelayDesk(SessionHandler):
     """Serves sessions until the relay ends."""
 
     def __init__(
