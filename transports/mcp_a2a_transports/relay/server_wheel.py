@@ -16,8 +16,8 @@ import anyio.lowlevel
 
 from mcp_a2a.protocol.control import ByeCode
 from mcp_a2a.protocol.relay_session import RelaySession
-from mcp_a2a_transports.relay.server_desk import RelayDesk
 from mcp_a2a_transports.relay.server_wire import ServerWire
+from mcp_a2a_transports.relay.service import RelayDesk
 
 logger = logging.getLogger(__name__)
 
