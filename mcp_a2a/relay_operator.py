@@ -111,7 +111,7 @@ class Operator(LocalNode):
             update={
                 "running": True,
                 "url": self._serving.url,
-                "closed": self._serving.listener.desk.admission.closed,
+                "closed": self._serving.listener.service.admission.closed,
                 "warnings": self._serving.warnings,
                 **{name: value for name, value in asdict(facts).items() if name in RelayStatusView.model_fields},
             }
@@ -134,7 +134,7 @@ class Operator(LocalNode):
         """See `RelayMembersRequest`."""
         serving = self._serving
         return RelayMembersView(
-            closed=serving is not None and serving.listener.desk.admission.closed,
+            closed=serving is not None and serving.listener.service.admission.closed,
             running=serving is not None,
             members=tuple(self._view(member) for member in self._store.members()),
         )
@@ -146,7 +146,7 @@ class Operator(LocalNode):
             raise ConfigurationError(
                 "The relay is not running, so its URL is not known.", Remedy("Start: mcp-a2a relay serve")
             )
-        admission, url = self._serving.listener.desk.admission, self._serving.url
+        admission, url = self._serving.listener.service.admission, self._serving.url
         if request.new:
             secret = os.urandom(ADMISSION_SECRET_SIZE)
             key = admission_key(secret)
@@ -180,7 +180,7 @@ class Operator(LocalNode):
         return view
 
     def _view(self, member: RelayMember) -> RelayMemberView:
-        sessions = list(self._serving.listener.desk.sessions) if self._serving is not None else []
+        sessions = list(self._serving.listener.service.sessions) if self._serving is not None else []
         as_agent = sum(session.peer == member.member for session in sessions)
         as_network = sum(member.member in session.networks for session in sessions)
         is_key = self._store.bundle_of(member.member.key) is not None

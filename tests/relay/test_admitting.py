@@ -128,16 +128,16 @@ async def test_what_the_operator_revokes_while_it_is_being_admitted_stays_revoke
         on_its_way.set()
 
     async with open_relay(closed=True) as (relay, door):
-        desk = relay.listener.desk
-        monkeypatch.setattr(desk._store, "admit", admit)
+        service = relay.listener.service
+        monkeypatch.setattr(service._store, "admit", admit)
         maker = await door.enter(networks=[SHOP])
         await maker.send(shown(maker, relay, SHOP, code_of(relay)))
         await on_its_way.wait()
         relay.listener.revoke(SHOP.id)
         admitted[0](None)
         assert (await maker.next(Failed)).code == "revoked"
-        assert desk.admission.is_revoked(SHOP.id)
-        assert not desk.admission.is_admitted(SHOP.id)
+        assert service.admission.is_revoked(SHOP.id)
+        assert not service.admission.is_admitted(SHOP.id)
 
 
 async def test_what_the_operator_revoked_the_secret_does_not_bring_back(open_relay: Open, tmp_path: Path) -> None:
@@ -213,7 +213,7 @@ async def test_a_relay_of_the_version_before_with_a_list_keeps_to_its_list(open_
     async with open_relay(closed=True) as (relay, door):
         assert await is_served(door, HOME)
         assert not await is_served(door, SHOP)
-        assert relay.listener.desk.admission.admitted == 1
+        assert relay.listener.service.admission.admitted == 1
 
 
 async def test_each_network_is_admitted_for_itself_when_it_is_made_and_when_it_is_rotated(

@@ -102,7 +102,7 @@ async def test_of_two_machines_with_one_identity_behind_a_relay_the_one_that_has
         async with world.person("bob", transport=world.network.transport("elsewhere")) as older:
             assert newer.node.ring.current.supersedes(older.node.ring.current)
             key = older.node.context.me.key
-            await met(lambda: len(relay.listener.desk.roster.wires_of(key)) == 2)
+            await met(lambda: len(relay.listener.service.connections.wires_of(key)) == 2)
             sent = await alice.api.call(SendTaskRequest(agent=newer.did, message="x", wait_seconds=0))
             with anyio.fail_after(60):
                 inbox = await newer.api.call(CheckInboxRequest(wait_seconds=50))

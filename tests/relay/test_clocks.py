@@ -30,11 +30,11 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 async def sweep(relay: ServingRelay, door: Door) -> None:
     """Have the relay drop and forget whatever is over by its clock."""
-    desk, now = relay.listener.desk, time.monotonic()
-    desk.tick(now)
-    desk.sweep(now)
-    desk.forget_unused()
-    desk.settle()
+    service, now = relay.listener.service, time.monotonic()
+    service.tick(now)
+    service.sweep(now)
+    service.forget_unused()
+    service.settle()
     probe = await door.enter()  # it has done all before it lets anybody in
     await probe.leave()
 

@@ -39,7 +39,7 @@ async def test_a_connection_that_says_nothing_any_more_is_no_other_machine(open_
         newer = await door.enter(silent.who)
         await newer.send(Ping(1))
         for _ in range(3):
-            relay.listener.desk.tick(anyio.current_time())
+            relay.listener.service.tick(anyio.current_time())
         await newer.send(Ping(2))
         assert not [frame for frame in [*newer.kept, *silent.kept] if isinstance(frame, Doubled)]
         await silent.send(Ping(1))
@@ -58,7 +58,7 @@ async def test_two_machines_with_one_key_learn_of_each_other_behind_a_relay_and_
         pass
     async with world.person("bob") as one:
         key = one.node.context.me.key
-        await until(lambda: relay.listener.desk.roster.is_online(key))
+        await until(lambda: relay.listener.service.connections.is_online(key))
         async with copy.person("bob", transport=world.network.transport("elsewhere")) as two:
             assert one.node.duplicate_keys.noticed_at is None
             await until(lambda: None not in (one.node.duplicate_keys.noticed_at, two.node.duplicate_keys.noticed_at))
@@ -76,9 +76,9 @@ async def test_one_node_that_reaches_a_relay_under_two_names_is_not_two(
     await meet(world, relay)
     async with world.person("bob") as bob:
         key = bob.node.context.me.key
-        await until(lambda: relay.listener.desk.roster.is_online(key))
+        await until(lambda: relay.listener.service.connections.is_online(key))
         async with bob.node.networks.relays._visit(relay.url, ()):  # type: ignore[attr-defined]
-            await until(lambda: len(relay.listener.desk.roster.wires_of(key)) == 2)
-            await until(lambda: not relay.listener.desk._doubles._keys)
+            await until(lambda: len(relay.listener.service.connections.wires_of(key)) == 2)
+            await until(lambda: not relay.listener.service._doubles._keys)
             await bob.node.networks.relays.find(relay.url, bob.node.context.me)  # behind what it was told
         assert bob.node.duplicate_keys.noticed_at is None

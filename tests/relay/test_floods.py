@@ -253,7 +253,7 @@ async def test_a_hundred_thousand_deposits_to_keys_that_nobody_has_leave_nothing
 
 
 class Deaf:
-    """A desk that does nothing, so that only the session itself is tried."""
+    """A service that does nothing, so that only the session itself is tried."""
 
     def __getattr__(self, name: str) -> Callable[..., None]:
         return lambda *_, **__: None

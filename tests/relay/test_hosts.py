@@ -115,7 +115,7 @@ async def test_keys_that_left_nothing_are_forgotten_after_an_hour_and_others_are
 ) -> None:
     monkeypatch.setattr(key_register, "FORGET_NEWCOMER_SECONDS", -60)
     async with open_relay(behind_proxy=True) as (relay, door):
-        desk = relay.listener.desk
+        service = relay.listener.service
         relay.listener.admit(SHOP.id)
         kept = {
             "a member of an admitted network": await away(door, networks=(SHOP,)),
@@ -134,12 +134,12 @@ async def test_keys_that_left_nothing_are_forgotten_after_an_hour_and_others_are
         idle = await away(door)
         online = await door.enter(headers=GOOD)
         with anyio.fail_after(30):
-            while desk.roster.online > 1 or idle.peer.key not in desk._store.newcomers():
+            while service.connections.online > 1 or idle.peer.key not in service._store.newcomers():
                 await anyio.lowlevel.checkpoint()
-        desk.forget_unused()
-        assert [name for name, who in kept.items() if not desk.roster.has_mailbox(who.peer.key)] == []
-        assert not desk.roster.has_mailbox(idle.peer.key)
-        assert desk.roster.has_mailbox(online.peer.key)
+        service.forget_unused()
+        assert [name for name, who in kept.items() if not service.connections.has_mailbox(who.peer.key)] == []
+        assert not service.connections.has_mailbox(idle.peer.key)
+        assert service.connections.has_mailbox(online.peer.key)
 
 
 # --- mailboxes ------------------------------------------------------------------------------------
@@ -205,7 +205,7 @@ async def test_one_host_cannot_fill_the_disk_with_mail_also_not_over_a_restart(o
 
 async def test_networks_that_nobody_admitted_cannot_fill_the_disk_with_their_entries(open_relay: Open) -> None:
     async with open_relay(**FAST, max_disk_mib=20) as (relay, door):
-        relay.listener.desk.directory.stranger_bytes = 2 * MIB - 2000
+        relay.listener.service.directory.stranger_bytes = 2 * MIB - 2000
         stranger = await door.enter(networks=[HOME], headers=BAD)
         codes = []
         for number in range(1, 4):
@@ -351,7 +351,7 @@ async def test_recipients_of_many_hosts_that_answer_nothing_leave_memory_for_adm
     async with open_relay(**FAST, max_memory_mib=8) as (relay, door):
         relay.listener.admit(SHOP.id)
         one, other = await door.enter(networks=[SHOP], headers=GOOD), await door.enter(networks=[SHOP], headers=GOOD)
-        accounting, codes = relay.listener.desk.office.accounting, []
+        accounting, codes = relay.listener.service.mail.accounting, []
         for number in range(12):
             deaf, guest = await door.enter(headers=host(100 + number)), await door.enter(headers=host(number))
             sealed = envelope(deaf.peer, body=LARGEST)

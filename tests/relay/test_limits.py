@@ -127,9 +127,9 @@ async def test_an_envelope_that_has_expired_is_refused_and_one_that_expires_is_n
         assert stale_difference(refused.code) == (True, pytest.approx(3600 - time.time(), abs=60))
         await alice.submit(envelope(bob.peer), Stored)
         assert relay.listener.facts().messages == 1
-        relay.listener.desk.tick(0.0)
+        relay.listener.service.tick(0.0)
         again = await door.enter(bob.who)
-        relay.listener.desk.sweep(0.0)
+        relay.listener.service.sweep(0.0)
         assert relay.listener.facts().messages == 0
         await again.ask(Find(1, alice.peer), Found)
         assert again.kept == []
@@ -337,7 +337,7 @@ async def test_whoever_never_reads_is_cut_and_the_others_are_served_meanwhile(
         await deaf.send(Watch(1, NET.id, 0, 0))
         alice, bob = await door.enter(), await door.enter()
         with anyio.fail_after(30):
-            while relay.listener.desk.roster.is_online(deaf.peer.key):
+            while relay.listener.service.connections.is_online(deaf.peer.key):
                 sealed = envelope(bob.peer)
                 await alice.send(sealed)
                 await bob.take()
@@ -359,13 +359,13 @@ async def test_whom_a_key_writes_to_every_hour_is_not_forgotten_for_whom_it_wrot
     """
     noted: list[tuple[bytes, bytes]] = []
     async with open_relay() as (relay, door):
-        desk = relay.listener.desk
+        service = relay.listener.service
         alice, bob = await door.enter(), await door.enter()
-        monkeypatch.setattr(desk._store, "note_correspondent", lambda key, other, _: noted.append((key, other)))
-        (session,) = [one for one in desk.sessions if one.peer == alice.peer]
-        stamp = desk._stamp
+        monkeypatch.setattr(service._store, "note_correspondent", lambda key, other, _: noted.append((key, other)))
+        (session,) = [one for one in service.sessions if one.peer == alice.peer]
+        stamp = service._stamp
         for later in passed:
-            desk._stamp = (stamp if began is None else began) + later
-            desk.deposit(session, envelope(bob.peer), time.monotonic())
-        desk._stamp = stamp
+            service._stamp = (stamp if began is None else began) + later
+            service.deposit(session, envelope(bob.peer), time.monotonic())
+        service._stamp = stamp
         assert noted == [(alice.peer.key, bob.peer.key)] * 2

@@ -33,10 +33,10 @@ RECENT_BUNDLES = 256
 class KeyRegister:
     """Gives keys their mailboxes, and takes them back."""
 
-    def __init__(self, store: MailboxStore, connections: Connections, office: RelayMail, limits: RelayLimits) -> None:
+    def __init__(self, store: MailboxStore, connections: Connections, mail: RelayMail, limits: RelayLimits) -> None:
         self._store = store
         self._connections = connections
-        self._office = office
+        self._mail = mail
         self._stranger_keys = limits.stranger_keys
         self._newcomers: Buckets[str] = Buckets(limits.new_keys)
         self._bundles: OrderedDict[bytes, KeyBundle] = OrderedDict()
@@ -100,9 +100,9 @@ class KeyRegister:
         self._store.seen(online, stamp)
         self._store.forget_unseen(aged - FORGET_KEY_SECONDS, self._forgotten)
         idle = self._store.idle_newcomers(aged - FORGET_NEWCOMER_SECONDS)
-        gone = [key for key in idle if not (self._connections.is_online(key) or self._office.is_concerned(key))]
+        gone = [key for key in idle if not (self._connections.is_online(key) or self._mail.is_concerned(key))]
         for key in gone:
-            self._office.unregister(key)
+            self._mail.unregister(key)
             self._bundles.pop(key, None)
             self._unsettled.discard(key)
         self._store.forget_keys(gone)
@@ -112,5 +112,5 @@ class KeyRegister:
             logger.warning("unused keys were not forgotten: %s", outcome)
             return
         for key in outcome:
-            if not self._connections.is_online(key) and not self._office.holds_mail(key):
-                self._office.unregister(key)
+            if not self._connections.is_online(key) and not self._mail.holds_mail(key):
+                self._mail.unregister(key)

@@ -40,7 +40,7 @@ from mcp_a2a_transports.relay.connection_limits import ConnectionLimits
 from mcp_a2a_transports.relay.server_http import Pages, RelayFacts, real_host
 from mcp_a2a_transports.relay.server_wheel import CLOSE_SECONDS, Wheel
 from mcp_a2a_transports.relay.server_wire import ServerWire
-from mcp_a2a_transports.relay.service import RelayDesk, RelayKey
+from mcp_a2a_transports.relay.service import RelayKey, RelayService
 
 logger = logging.getLogger(__name__)
 
@@ -94,8 +94,8 @@ class RelayListener(LinkServer):
                 admission.revoke(entry.member)
         relay = credentials.identity.peer_id
         key = RelayKey(relay, partial(_account_of_host, credentials.identity))
-        self.desk = RelayDesk(key, store, admission, options.limits, clock)
-        self._wheel = Wheel(self.desk)
+        self.service = RelayService(key, store, admission, options.limits, clock)
+        self._wheel = Wheel(self.service)
         self._limits = ConnectionLimits(options.limits, behind_proxy=options.behind_proxy)
         self._pages = Pages(self.facts, options.may_look, options.host)
         self._wheel.ticked, self._wheel.swept = self._turn_out_the_overdue, self._limits.forget
@@ -105,33 +105,33 @@ class RelayListener(LinkServer):
 
     def facts(self) -> RelayFacts:
         """As it is now."""
-        office, totals = self.desk.office, self.desk.totals()
-        messages, size = office.messages
+        mail, totals = self.service.mail, self.service.totals()
+        messages, size = mail.messages
         return RelayFacts(
             uptime_seconds=round(time.monotonic() - self._started_at, 1),
-            connections=len(self.desk.sessions),
-            agents_online=self.desk.roster.online,
-            keys=self.desk.roster.registered,
-            mailboxes=office.mailboxes,
+            connections=len(self.service.sessions),
+            agents_online=self.service.connections.online,
+            keys=self.service.connections.registered,
+            mailboxes=mail.mailboxes,
             messages=messages,
             message_bytes=size,
             listings=totals.listings,
             networks=totals.networks,
             invitations=totals.invitations,
-            deposited=office.accounting.totals.deposited,
-            delivered=office.accounting.totals.answered,
-            stored=office.accounting.totals.stored,
-            refused=office.accounting.totals.refused,
+            deposited=mail.accounting.totals.deposited,
+            delivered=mail.accounting.totals.answered,
+            stored=mail.accounting.totals.stored,
+            refused=mail.accounting.totals.refused,
         )
 
     def admit(self, member: PeerId) -> None:
         """Serve a key or a network from now on."""
-        self.desk.admission.admit(member)
+        self.service.admission.admit(member)
 
     def revoke(self, member: PeerId) -> int:
         """Shut a key or a network out, now: how many sessions that ended."""
-        self.desk.admission.revoke(member)
-        return self.desk.end_revoked(member, time.monotonic())
+        self.service.admission.revoke(member)
+        return self.service.end_revoked(member, time.monotonic())
 
     async def leave(self) -> None:
         """Say goodbye on every connection."""
@@ -179,14 +179,14 @@ class RelayListener(LinkServer):
         now, handler, host = time.monotonic(), request.protocol, host_of(self._host(request, connection))
         secret = self._credentials.randomness(NONCE_SIZE)
         handshake = Handshake(Side.LISTENER, self._credentials.identity, self._credentials.bundle(), secret, ROLE)
-        session = RelaySession(self.desk, handshake, now, self._wheel.has_output)
+        session = RelaySession(self.service, handshake, now, self._wheel.has_output)
         session.host = host
         self._goodbyes[handler] = lambda code: session.close(code, time.monotonic())
         wire = ServerWire(session, connection)
         self._limits.linked(handler, host)
         self._wheel.add(wire)
         try:
-            if len(self.desk.sessions) >= self._options.limits.max_connections or self._limits.is_full(host, now):
+            if len(self.service.sessions) >= self._options.limits.max_connections or self._limits.is_full(host, now):
                 self._limits.settled(handler)
                 session.close(ByeCode.BUSY, now)
             await self._read(handler, websocket, session)

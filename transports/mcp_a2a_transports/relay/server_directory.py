@@ -41,7 +41,7 @@ class _Watch:
     is_synced: bool = False
 
 
-class DirectoryDesk:
+class DirectoryService:
     """Serves members of networks."""
 
     def __init__(

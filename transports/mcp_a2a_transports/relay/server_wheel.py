@@ -17,7 +17,7 @@ import anyio.lowlevel
 from mcp_a2a.protocol.control import ByeCode
 from mcp_a2a.protocol.relay_session import RelaySession
 from mcp_a2a_transports.relay.server_wire import ServerWire
-from mcp_a2a_transports.relay.service import RelayDesk
+from mcp_a2a_transports.relay.service import RelayService
 
 logger = logging.getLogger(__name__)
 
@@ -42,11 +42,11 @@ class _Loop(Protocol):
 
 
 class Wheel:
-    """Drives a desk and the wires of its sessions. `ticked` is called every second, `swept` every 20."""
+    """Drives a service and the wires of its sessions. `ticked` is called every second, `swept` every 20."""
 
-    def __init__(self, desk: RelayDesk) -> None:
+    def __init__(self, service: RelayService) -> None:
         self._loop = cast("_Loop", anyio.lowlevel.current_token().native_token)
-        self.desk = desk
+        self.service = service
         self.wires: dict[RelaySession, ServerWire] = {}
         self.ticked: Callable[[float], None] = lambda now: None
         self.swept: Callable[[float], None] = lambda now: None
@@ -90,10 +90,10 @@ class Wheel:
     async def leave(self) -> None:
         """Write what is not written, say goodbye, and wait for neither for long."""
         self._is_leaving = True
-        self.desk.office.leave()
+        self.service.mail.leave()
         self.touch()
         with anyio.move_on_after(LEAVE_SECONDS):
-            while self.desk.office.unwritten:
+            while self.service.mail.unwritten:
                 await self._settled.wait()
         now = time.monotonic()
         for session in list(self.wires):
@@ -126,7 +126,7 @@ class Wheel:
         self._schedule()
 
     def _write(self) -> None:
-        self.desk.settle()
+        self.service.settle()
         now = time.monotonic()
         while self._dirty:
             dirty, self._dirty = self._dirty, []
@@ -136,7 +136,7 @@ class Wheel:
                     wire.flush(now)
                     if session.is_congested or session.is_closed:
                         self._watch(session, wire, now)
-        if self.desk.directory.sync():
+        if self.service.directory.sync():
             self.touch()
 
     def _watch(self, session: RelaySession, wire: ServerWire, now: float) -> None:
@@ -151,7 +151,7 @@ class Wheel:
 
     def _schedule(self) -> None:
         """Have `_turn` called when the next time comes."""
-        due = min(self.desk.next_timeout(), self._ticked_at + TICK_SECONDS)
+        due = min(self.service.next_timeout(), self._ticked_at + TICK_SECONDS)
         if self._congested:
             due = min(due, time.monotonic() + RELIEF_SECONDS)
         if self._timer is not None:
@@ -165,7 +165,7 @@ class Wheel:
         self._timer = None
         now = time.monotonic()
         try:
-            self.desk.handle_timeout(now)
+            self.service.handle_timeout(now)
             self._relieve(now)
             if now >= self._ticked_at + TICK_SECONDS:
                 self._ticked_at = now
@@ -184,7 +184,7 @@ class Wheel:
 
     def _tick(self, now: float) -> None:
         self._ticks += 1
-        self.desk.tick(now)
+        self.service.tick(now)
         for session in list(self.wires):
             session.handle_timeout(now)
         for session, wire in list(self._closing.items()):
@@ -193,9 +193,9 @@ class Wheel:
                 del self._closing[session]
         self.ticked(now)
         if self._ticks % SWEEP_TICKS == 1:
-            self.desk.sweep(now)
+            self.service.sweep(now)
             self.swept(now)
-        elif self.desk.has_more_to_sweep:
-            self.desk.sweep_mail()
+        elif self.service.has_more_to_sweep:
+            self.service.sweep_mail()
         if self._ticks % FORGET_TICKS == 0:
-            self.desk.forget_unused()
+            self.service.forget_unused()

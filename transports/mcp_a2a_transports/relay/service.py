@@ -46,7 +46,7 @@ from mcp_a2a.protocol.session_handler import SessionHandler
 from mcp_a2a_transports.relay.correspondents import Correspondents
 from mcp_a2a_transports.relay.key_register import KeyRegister
 from mcp_a2a_transports.relay.network_admission import NetworkAdmission
-from mcp_a2a_transports.relay.server_directory import DirectoryDesk
+from mcp_a2a_transports.relay.server_directory import DirectoryService
 from mcp_a2a_transports.relay.server_doubles import Doubles
 from mcp_a2a_transports.relay.server_rates import DepositRates
 from mcp_a2a_transports.relay.storage_bridge import StorageBridge
@@ -72,7 +72,7 @@ class RelayKey:
     """What the mail of a host is charged to: a hash that only this relay can make, since it goes to the disk."""
 
 
-class RelayDesk(SessionHandler):
+class RelayService(SessionHandler):
     """Serves sessions until the relay ends."""
 
     def __init__(
@@ -85,22 +85,22 @@ class RelayDesk(SessionHandler):
     ) -> None:
         self.limits = limits
         self.admission = admission
-        self.roster = Connections(store.keys(), limits.max_keys)
+        self.connections = Connections(store.keys(), limits.max_keys)
         self.presence = PresenceTable()
-        self._correspondents = Correspondents(store, self.roster, self.presence)
+        self._correspondents = Correspondents(store, self.connections, self.presence)
         first = store.last_number() + 1
-        self.office = RelayMail(limits, self.roster, store.backlog(), first, self._correspondents.is_familiar)
-        self._keys = KeyRegister(store, self.roster, self.office, limits)
-        self._doubles = Doubles(self.roster)
+        self.mail = RelayMail(limits, self.connections, store.backlog(), first, self._correspondents.is_familiar)
+        self._keys = KeyRegister(store, self.connections, self.mail, limits)
+        self._doubles = Doubles(self.connections)
         self._strangers = StrangerSessions(limits.stranger_connections)
-        self.directory = DirectoryDesk(store, self.presence, admission, limits, clock)
+        self.directory = DirectoryService(store, self.presence, admission, limits, clock)
         self._networks = NetworkAdmission(relay.peer, store, admission)
         self._relay = relay
         self._store = store
         self._clock = clock
         self._stamp, self._aged = clock.stamp(), clock.aged()
         self._rates = DepositRates(limits, self.directory.bytes)
-        self._bridge = StorageBridge(store, self.office, self._tell_kept)
+        self._bridge = StorageBridge(store, self.mail, self._tell_kept)
         self._totals = RelayTotals()
         self.has_more_to_sweep = False
         self.sessions: dict[RelaySession, None] = {}
@@ -131,7 +131,7 @@ class RelayDesk(SessionHandler):
             self._strangers.add(session)
         self.presence.came(peer, session.networks, now)
         self._send_kept_answers(session)
-        self.office.opened(session)
+        self.mail.opened(session)
         self._doubles.opened(session)
         return None
 
@@ -143,7 +143,7 @@ class RelayDesk(SessionHandler):
             self.presence.went(session, session.peer, session.networks, now)
             self._store.seen([session.key], self._stamp)
         self.directory.forget(session)
-        self.office.closed(session)
+        self.mail.closed(session)
 
     def end_revoked(self, member: PeerId, now: float) -> int:
         """End the sessions that are no longer served after `member` was revoked; returns how many."""
@@ -158,7 +158,7 @@ class RelayDesk(SessionHandler):
             elif member in session.networks:
                 self.presence.went(session, session.peer, [member], now)
                 self.directory.unwatch(session, member)
-        self.office.unregister(member.key)
+        self.mail.unregister(member.key)
         self._store.erase(member.key)
         self._store.erase_network(member)
         return ended
@@ -181,7 +181,7 @@ class RelayDesk(SessionHandler):
         return objection
 
     def _make_room(self, key: bytes, now: float) -> None:
-        wires = self.roster.wires_of(key)
+        wires = self.connections.wires_of(key)
         if len(wires) >= self.limits.agent_connections and isinstance(wires[0], RelaySession):
             wires[0].close(ByeCode.REPLACED, now)
 
@@ -197,34 +197,34 @@ class RelayDesk(SessionHandler):
     @override
     def deposit(self, session: RelaySession, envelope: bytes, now: float) -> None:
         if len(envelope) > MAX_ENVELOPE:
-            self.office.deposits.refuse(session, envelope[_ID], "too_large")
+            self.mail.deposits.refuse(session, envelope[_ID], "too_large")
             return
         header = Header.parse_untrusted(envelope)
         wait = self._rates.take(session, len(envelope), now)
         if wait:
-            self.office.deposits.refuse(session, header.envelope_id, "rate_limited", round(wait + 0.05, 1))
+            self.mail.deposits.refuse(session, header.envelope_id, "rate_limited", round(wait + 0.05, 1))
             session.spend_excess(now)
             return
         if self.admission.is_revoked(header.to):
-            self.office.deposits.refuse(session, header.envelope_id, "revoked")
+            self.mail.deposits.refuse(session, header.envelope_id, "revoked")
             return
-        self.office.deposits.take(session, header, envelope, now, self._aged, self._stamp)
+        self.mail.deposits.take(session, header, envelope, now, self._aged, self._stamp)
         self._correspondents.note(session.key, header.to.key, self._stamp)
 
     @override
     def answered(self, session: RelaySession, envelopes: Sequence[bytes], frame: str) -> bool:
-        known = self.office.answered(session, envelopes, frame)
+        known = self.mail.answered(session, envelopes, frame)
         if known:
             self._keys.received(session.key)
         return known
 
     @override
     def put_off(self, session: RelaySession, envelope: bytes, retry_after: float | None, now: float) -> bool:
-        return self.office.put_off(session, envelope, retry_after, now)
+        return self.mail.put_off(session, envelope, retry_after, now)
 
     @override
     def postponed(self, session: RelaySession, refusal: Refused, now: float) -> bool:
-        return self.office.postponed(session, refusal, now)
+        return self.mail.postponed(session, refusal, now)
 
     # --- questions --------------------------------------------------------------------------------
 
@@ -258,18 +258,18 @@ class RelayDesk(SessionHandler):
     def _check(self, session: RelaySession, envelopes: Sequence[bytes], now: float) -> None:
         if self.directory.wait_for(session, 1 + len(envelopes) / 16, now):
             for envelope in envelopes:
-                self.office.deposits.refuse(session, envelope, "rate_limited")
+                self.mail.deposits.refuse(session, envelope, "rate_limited")
             return
         stored = self._store.stored_among(session.key, envelopes)
         answers = self._store.answers_about(session.key, envelopes)
-        self.office.deposits.tell_what_became_of(session, envelopes, stored, answers)
+        self.mail.deposits.tell_what_became_of(session, envelopes, stored, answers)
 
     def settle(self) -> None:
         """Have the disk do what was ordered since the last time."""
         self._bridge.settle(self._aged)
 
     def _tell_kept(self, depositor: bytes) -> None:
-        wires = self.roster.wires_of(depositor)
+        wires = self.connections.wires_of(depositor)
         if wires and isinstance(wires[-1], RelaySession):
             self._send_kept_answers(wires[-1])  # it came back before its answer was on disk
 
@@ -277,18 +277,18 @@ class RelayDesk(SessionHandler):
 
     def next_timeout(self) -> float:
         """When `handle_timeout` has something to do."""
-        return min(self.office.next_timeout(), self.presence.next_timeout())
+        return min(self.mail.next_timeout(), self.presence.next_timeout())
 
     def handle_timeout(self, now: float) -> None:
         """Do what is due."""
-        self.office.handle_timeout(now)
+        self.mail.handle_timeout(now)
         self.presence.handle_timeout(now)
 
     def tick(self, now: float) -> None:
         """Work of every second: mail that waits for memory or for the disk."""
         self._stamp, self._aged = self._clock.stamp(), self._clock.aged()
         self._doubles.tick()
-        self.office.feed()
+        self.mail.feed()
         self._bridge.try_again()
 
     def sweep(self, now: float) -> None:
@@ -307,7 +307,7 @@ class RelayDesk(SessionHandler):
         expired = self._store.expired(self._aged, MAX_EXPIRED)
         self.has_more_to_sweep = len(expired) == MAX_EXPIRED
         for row in expired:
-            self.office.expired(row.number, row.recipient, row.envelope, row.depositor, row.size)
+            self.mail.expired(row.number, row.recipient, row.envelope, row.depositor, row.size)
 
     def totals(self) -> RelayTotals:
         """How much there is beside messages: as it is now, or lately where counting takes long."""
@@ -318,8 +318,8 @@ class RelayDesk(SessionHandler):
     def _measured(self, outcome: RelayTotals | Exception) -> None:
         if isinstance(outcome, RelayTotals):
             self._totals = outcome
-            self.office.accounting.other_bytes = outcome.size
-            self.office.accounting.room_until = self.office.accounting.disk_bytes + outcome.spare
+            self.mail.accounting.other_bytes = outcome.size
+            self.mail.accounting.room_until = self.mail.accounting.disk_bytes + outcome.spare
             self.directory.stranger_bytes = outcome.stranger_size
 
     def forget_unused(self) -> None:
