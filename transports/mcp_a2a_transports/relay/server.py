@@ -1,7 +1,7 @@
 """A relay's listener: accepts connections and reads frames into sessions, with one task per connection.
 
 A hostile client meets, in this order: the limits of hosts (`connection_limits`), aiohttp's limits on an HTTP request,
-the handshake (`relay_session`), and then the limits of its key (`service`). `server_wheel` drives all of it.
+the handshake (`relay_session`), and then the limits of its key (`service`). `relay_loop` drives all of it.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ from mcp_a2a_transports._link_server import LinkServer, address_of
 from mcp_a2a_transports._tasks import background_tasks
 from mcp_a2a_transports._websocket import Connection
 from mcp_a2a_transports.relay.connection_limits import ConnectionLimits
+from mcp_a2a_transports.relay.relay_loop import CLOSE_SECONDS, Wheel
 from mcp_a2a_transports.relay.server_http import Pages, RelayFacts, real_host
-from mcp_a2a_transports.relay.server_wheel import CLOSE_SECONDS, Wheel
 from mcp_a2a_transports.relay.server_wire import ServerWire
 from mcp_a2a_transports.relay.service import RelayKey, RelayService
 
