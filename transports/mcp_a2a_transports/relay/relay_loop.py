@@ -1,4 +1,4 @@
-"""What turns a relay: writes what there is to write, to the disk and to the sockets, and acts when a time has come.
+"""The loop of a relay: writes frames to sockets and orders to the disk, and acts at the next deadline.
 
 Two callbacks of the event loop. `_settle` runs once per round in which anything happened, however much that was, so
 that frames and commits go out in batches; `_turn` runs at the next time that anything is due.
@@ -41,8 +41,11 @@ class _Loop(Protocol):
     def call_later(self, delay: float, callback: Callable[[], None]) -> _Handle: ...
 
 
-class Wheel:
-    """Drives a service and the wires of its sessions. `ticked` is called every second, `swept` every 20."""
+class RelayLoop:
+    """Drives a relay's service and the wires of its sessions.
+
+    `ticked` is called every `TICK_SECONDS`, `swept` once in `SWEEP_TICKS` of them.
+    """
 
     def __init__(self, service: RelayService) -> None:
         self._loop = cast("_Loop", anyio.lowlevel.current_token().native_token)

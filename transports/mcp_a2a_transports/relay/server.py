@@ -37,7 +37,7 @@ from mcp_a2a_transports._link_server import LinkServer, address_of
 from mcp_a2a_transports._tasks import background_tasks
 from mcp_a2a_transports._websocket import Connection
 from mcp_a2a_transports.relay.connection_limits import ConnectionLimits
-from mcp_a2a_transports.relay.relay_loop import CLOSE_SECONDS, Wheel
+from mcp_a2a_transports.relay.relay_loop import CLOSE_SECONDS, RelayLoop
 from mcp_a2a_transports.relay.server_http import Pages, RelayFacts, real_host
 from mcp_a2a_transports.relay.server_wire import ServerWire
 from mcp_a2a_transports.relay.service import RelayKey, RelayService
@@ -95,10 +95,10 @@ class RelayListener(LinkServer):
         relay = credentials.identity.peer_id
         key = RelayKey(relay, partial(_account_of_host, credentials.identity))
         self.service = RelayService(key, store, admission, options.limits, clock)
-        self._wheel = Wheel(self.service)
+        self._relay_loop = RelayLoop(self.service)
         self._limits = ConnectionLimits(options.limits, behind_proxy=options.behind_proxy)
         self._pages = Pages(self.facts, options.may_look, options.host)
-        self._wheel.ticked, self._wheel.swept = self._turn_out_the_overdue, self._limits.forget
+        self._relay_loop.ticked, self._relay_loop.swept = self._turn_out_the_overdue, self._limits.forget
         self._started_at = time.monotonic()
 
     # --- for the operator -------------------------------------------------------------------------
@@ -136,7 +136,7 @@ class RelayListener(LinkServer):
     async def leave(self) -> None:
         """Say goodbye on every connection."""
         self.is_serving = False
-        await self._wheel.leave()
+        await self._relay_loop.leave()
 
     # --- connections without a proven key ---------------------------------------------------------
 
@@ -179,19 +179,19 @@ class RelayListener(LinkServer):
         now, handler, host = time.monotonic(), request.protocol, host_of(self._host(request, connection))
         secret = self._credentials.randomness(NONCE_SIZE)
         handshake = Handshake(Side.LISTENER, self._credentials.identity, self._credentials.bundle(), secret, ROLE)
-        session = RelaySession(self.service, handshake, now, self._wheel.has_output)
+        session = RelaySession(self.service, handshake, now, self._relay_loop.has_output)
         session.host = host
         self._goodbyes[handler] = lambda code: session.close(code, time.monotonic())
         wire = ServerWire(session, connection)
         self._limits.linked(handler, host)
-        self._wheel.add(wire)
+        self._relay_loop.add(wire)
         try:
             if len(self.service.sessions) >= self._options.limits.max_connections or self._limits.is_full(host, now):
                 self._limits.settled(handler)
                 session.close(ByeCode.BUSY, now)
             await self._read(handler, websocket, session)
         finally:
-            self._wheel.remove(wire)
+            self._relay_loop.remove(wire)
             self._limits.unlinked(handler)
             if session.peer is None and self._limits.is_counted(handler):
                 self._limits.settled(handler)  # it was counted here, by the host that it really has
@@ -214,7 +214,7 @@ class RelayListener(LinkServer):
                 was_opening = session.peer is None
                 session.receive_frame_untrusted(message.data, time.monotonic())
                 del message  # an idle connection must not keep what it said last
-                self._wheel.touch()
+                self._relay_loop.touch()
                 proven = was_opening and session.peer is not None
                 if session.is_excused or proven:
                     self._limits.settled(handler)
@@ -230,7 +230,7 @@ class RelayListener(LinkServer):
     async def _hold(self, session: RelaySession) -> None:
         """Read nothing more for now."""
         while session.is_congested and not session.is_closed:
-            await self._wheel.relieved()
+            await self._relay_loop.relieved()
         pause, session.read_at = session.read_at - time.monotonic(), 0.0
         if pause > 0:
             await anyio.sleep(pause)
