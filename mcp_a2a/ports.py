@@ -54,7 +54,6 @@ class NodeApi(Protocol):
         Raises:
             McpA2AError: the question cannot be answered; no other error is raised.
         """
-        ...
 
 
 @dataclass(frozen=True)
@@ -75,27 +74,22 @@ class Link(Protocol):
     @property
     def peer(self) -> PeerId:
         """The other end, proven by the handshake."""
-        ...
 
     @property
     def bundle(self) -> KeyBundle:
         """The peer's newest key bundle, verified against `peer`."""
-        ...
 
     @property
     def address(self) -> str:
         """The remote address, for people."""
-        ...
 
     @property
     def route(self) -> str:
         """The route of the link: "local", "lan", "direct" or "relay"."""
-        ...
 
     @property
     def rtt_seconds(self) -> float | None:
         """Newest heartbeat round trip; None before the first."""
-        ...
 
     @property
     def is_relayed(self) -> bool:
@@ -104,7 +98,6 @@ class Link(Protocol):
         An envelope may then be answered with `Stored`, and by its recipient days later, on another link through the
         same relay.
         """
-        ...
 
     def submit(self, envelope: bytes) -> None:
         """Queue an envelope; its answer comes to `LinkHandler.answer_received`.
@@ -112,7 +105,6 @@ class Link(Protocol):
         Raises:
             LinkError: the link is closed.
         """
-        ...
 
     def check(self, envelope_ids: Sequence[bytes]) -> None:
         """Ask the relay about envelopes that it stored; each is answered as if it were submitted now.
@@ -122,11 +114,9 @@ class Link(Protocol):
         Raises:
             LinkError: the link is closed.
         """
-        ...
 
     def answer(self, answer: Answer) -> None:
         """Queue an answer to an envelope that came in. Ignored on a closed link: the peer will send it again."""
-        ...
 
     def probe(self, seconds: float = PROBE_SECONDS) -> None:
         """Close the link if its other end (a relay, where one carries it) stays silent for so many seconds."""
@@ -134,7 +124,6 @@ class Link(Protocol):
 
     def close(self, reason: str) -> None:
         """Say goodbye and close. `LinkHandler.link_closed` follows."""
-        ...
 
 
 class LinkHandler(Protocol):
@@ -142,14 +131,12 @@ class LinkHandler(Protocol):
 
     def link_opened(self, link: Link) -> None:
         """A peer dialled us, or we dialled it, and the handshake is complete."""
-        ...
 
     def envelope_received(self, link: Link, envelope: Envelope) -> None:
         """A sealed envelope, unopened. Must end, now or later, in one `link.answer`.
 
         What a relay brings comes on a link that was never opened and only takes answers: its `peer` is the relay.
         """
-        ...
 
     def answer_received(self, link: Link, answer: Answer) -> None:
         """The peer's answer to something we submitted on this link.
@@ -157,7 +144,6 @@ class LinkHandler(Protocol):
         Through a relay it may come days later, and be about something from before a restart. If no open link has
         submitted it, then `link` is the one that the relay's mail comes on (`envelope_received`).
         """
-        ...
 
     def standing(self, peer: PeerId) -> Standing:
         """The standing of a peer, which decides who gets a place where there are more peers than places."""
@@ -165,7 +151,6 @@ class LinkHandler(Protocol):
 
     def link_closed(self, link: Link, reason: str, *, goodbye: bool) -> None:
         """The link is gone. `goodbye`: the peer said it leaves, so it is offline and not merely cut off."""
-        ...
 
 
 class Transport(Protocol):
@@ -179,11 +164,9 @@ class Transport(Protocol):
         Raises:
             PortInUseError: a fixed port was asked for and is taken.
         """
-        ...
 
     def reaches(self, address: TransportAddr) -> bool:
         """True if this transport can dial that kind of address."""
-        ...
 
     async def dial(self, peer: PeerId | None, address: TransportAddr, route: str) -> Link:
         """Open a link and complete the handshake; `handler.link_opened` has been called when this returns.
@@ -196,7 +179,6 @@ class Transport(Protocol):
         Raises:
             LinkError: refused, timed out, not the expected peer, or not speaking the protocol. The message says which.
         """
-        ...
 
 
 @dataclass(frozen=True)
@@ -222,11 +204,9 @@ class LookupHandler(Protocol):
 
     def sighted(self, sighting: Sighting) -> None:
         """A peer was seen, or seen at other addresses than before."""
-        ...
 
     def lost(self, peer: PeerId, provenance: str) -> None:
         """Report that a lookup no longer sees the peer."""
-        ...
 
 
 class Hooks(Protocol):
@@ -234,7 +214,6 @@ class Hooks(Protocol):
 
     def tells_whole_tasks(self, config: TaskPushNotificationConfig) -> bool:
         """True if each event has to be the task as it is."""
-        ...
 
     def check(self, url: str) -> None:
         """Refuse a URL that must not be called, as far as it can be told by how it is written.
@@ -242,7 +221,6 @@ class Hooks(Protocol):
         Raises:
             AddressNotAllowedError
         """
-        ...
 
     async def post(self, config: TaskPushNotificationConfig, event: StreamResponse) -> None:
         """Post an event (A2A 4.3.3), in the words of its configuration.
@@ -251,7 +229,6 @@ class Hooks(Protocol):
             AddressNotAllowedError: it leads to somewhere that it must not reach.
             WebError: it was not taken; whether trying again makes sense is in `retryable`.
         """
-        ...
 
 
 class AddressLookup(Protocol):
@@ -260,7 +237,6 @@ class AddressLookup(Protocol):
     @property
     def name(self) -> str:
         """Provenance of its sightings, for example "mdns"."""
-        ...
 
     @property
     def detail(self) -> str:
@@ -278,7 +254,6 @@ class AddressLookup(Protocol):
         Raises:
             OSError: this machine does not allow it (no multicast, say). The node goes on without it and shows why.
         """
-        ...
 
     def look_now(self) -> None:
         """See at once what would be seen soon, because a caller asks. Nothing to do where the system tells of news."""

@@ -105,7 +105,6 @@ class WebCalls(Protocol):
             CardError: there is none, or it cannot be used; says why.
             AddressNotAllowedError, WebError
         """
-        ...
 
     async def check(self, agent: WebAgent) -> None:
         """Look whether the interface that would be called may be, without calling it.
@@ -113,31 +112,25 @@ class WebCalls(Protocol):
         Raises:
             AddressNotAllowedError: it may not.
         """
-        ...
 
     async def send(self, agent: WebAgent, request: WebRequest) -> TaskDocument | Message:
         """A message, and what the agent makes of it. It is asked not to wait, but may."""
-        ...
 
     def stream(
         self, agent: WebAgent, request: WebRequest
     ) -> AbstractAsyncContextManager[AsyncIterator[Sequence[StreamResponse]]]:
         """The same, with what happens from then on: as many events at once as came together."""
-        ...
 
     async def get(self, agent: WebAgent, task_id: str, *, history: int | None = None) -> TaskDocument:
         """A task as it is now; with so many of its newest messages, where that is said."""
-        ...
 
     def subscribe(
         self, agent: WebAgent, task_id: str
     ) -> AbstractAsyncContextManager[AsyncIterator[Sequence[StreamResponse]]]:
         """A task as it is now, and what happens from then on."""
-        ...
 
     async def cancel(self, agent: WebAgent, task_id: str) -> TaskDocument:
         """Ask the agent to stop."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -172,4 +165,3 @@ class WebWatch(Protocol):
         Raises:
             OSError: this machine does not allow it.
         """
-        ...

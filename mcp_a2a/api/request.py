@@ -46,7 +46,6 @@ class Call(Protocol):
         Raises:
             McpA2AError: the question cannot be answered.
         """
-        ...
 
 
 def answer_of(kind: type[Request[A]]) -> type[A]:

@@ -7,8 +7,7 @@ no agent is online, and no relay was asked.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from typing_extensions import override
 
@@ -27,11 +26,7 @@ if TYPE_CHECKING:
     from mcp_a2a.api.networks import NetworkView
     from mcp_a2a.api.tasks import TaskView
     from mcp_a2a.node.api import LocalApi
-    from mcp_a2a.protocol.bundle import KeyBundle
-    from mcp_a2a.protocol.did import PeerId
-    from mcp_a2a.protocol.listing import Listing
-    from mcp_a2a.protocol.network import Network
-    from mcp_a2a.relay_ports import RelayHandler, RelayState, Watched
+    from mcp_a2a.relay_ports import RelayState
     from mcp_a2a.store.database import Database
     from mcp_a2a.store.network_folder import NetworkFolder
 
@@ -121,49 +116,18 @@ class NothingYet(LocalNode):
 class NoRelays(Relays):
     """No relay is called."""
 
-    @override
-    def hear(self, handler: RelayHandler) -> None:
+    def _nothing(self, *_: object, **__: object) -> None:
         pass
 
-    @override
-    def keep(self, url: str, watched: Callable[[], Sequence[Watched]]) -> None:
-        pass
+    async def _refused(self, url: str, *_: object, **__: object) -> NoReturn:
+        raise RelayError(url, UNASKED)
 
-    @override
-    def drop(self, url: str) -> None:
-        pass
-
-    @override
-    def probe(self, seconds: float) -> None:
-        pass
+    hear = keep = drop = probe = _nothing
+    publish = offer = claim = find = admit = try_out = _refused
 
     @override
     def states(self) -> tuple[RelayState, ...]:
         return ()
-
-    @override
-    async def publish(self, url: str, listing: Listing) -> None:
-        raise RelayError(url, UNASKED)
-
-    @override
-    async def offer(self, url: str, network: PeerId, invitation: bytes, sealed: bytes, uses: int, expires: int) -> None:
-        raise RelayError(url, UNASKED)
-
-    @override
-    async def claim(self, url: str, invitation: bytes) -> bytes:
-        raise RelayError(url, UNASKED)
-
-    @override
-    async def find(self, url: str, peer: PeerId) -> KeyBundle | None:
-        raise RelayError(url, UNASKED)
-
-    @override
-    async def admit(self, url: str, network: Network, secret: bytes | None) -> None:
-        raise RelayError(url, UNASKED)
-
-    @override
-    async def try_out(self, url: str) -> float:
-        raise RelayError(url, UNASKED)
 
 
 def _unseen(agent: AgentView, waiting: int) -> AgentView:

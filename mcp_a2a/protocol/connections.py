@@ -12,16 +12,13 @@ class Wire(Protocol):
     @property
     def key(self) -> bytes:
         """Whose."""
-        ...
 
     @property
     def account(self) -> bytes:
         """The account of its deposits: that of an admitted network, or else of its host (`relay_limits`)."""
-        ...
 
     def send(self, frame: str | bytes) -> None:
         """Queue a frame."""
-        ...
 
 
 class Connections:

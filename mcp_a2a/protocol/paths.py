@@ -82,12 +82,10 @@ class Seen(Protocol):
     @property
     def addresses(self) -> tuple[TransportAddr, ...]:
         """Best first."""
-        ...
 
     @property
     def provenance(self) -> str:
         """Name of the lookup."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)

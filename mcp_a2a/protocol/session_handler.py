@@ -18,36 +18,27 @@ class SessionHandler(Protocol):
 
     def admit(self, session: RelaySession, proofs: Sequence[MembershipProof], now: float) -> ByeCode | None:
         """A key was proven, and these memberships are claimed. None: it is served from now on."""
-        ...
 
     def left(self, session: RelaySession, now: float) -> None:
         """A session that was admitted has ended."""
-        ...
 
     def deposit(self, session: RelaySession, envelope: bytes, now: float) -> None:
         """An envelope came in: it is read there, so that garbage is refused in one place."""
-        ...
 
     def answered(self, session: RelaySession, envelopes: Sequence[bytes], frame: str) -> bool:
         """Final words about mail, to be passed on; False where it is about none."""
-        ...
 
     def put_off(self, session: RelaySession, envelope: bytes, retry_after: float | None, now: float) -> bool:
         """Not now."""
-        ...
 
     def postponed(self, session: RelaySession, refusal: Refused, now: float) -> bool:
         """Not now, for a reason that the depositor can do something about."""
-        ...
 
     def bundle_changed(self, session: RelaySession, bundle: KeyBundle) -> None:
         """A newer key to seal to."""
-        ...
 
     def requested(self, session: RelaySession, request: Request, now: float) -> None:
         """A question."""
-        ...
 
     def published(self, session: RelaySession, listing: Listing, now: float) -> None:
         """An entry for a directory."""
-        ...

@@ -42,7 +42,6 @@ class Audit(Protocol):
 
     def __call__(self, connection: sqlite3.Connection, stamp: str = "") -> Mapping[str, int]:
         """Raises `sqlite3.DatabaseError` where it cannot read on."""
-        ...
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,6 @@ class Channel(Protocol):
             EndOfStream: the other side is gone.
             RemoteProtocolError: it broke the rules of the channel.
         """
-        ...
 
     def offer(self, frame: str | bytes) -> Awaitable[None] | None:
         """Hand a frame to the wire at once, in a task or outside of one.
@@ -35,7 +34,6 @@ class Channel(Protocol):
         Raises:
             BrokenResourceError: the other side is gone.
         """
-        ...
 
     async def send(self, frame: str | bytes) -> None:
         """Hand a frame to the wire; waits while the wire is full.
@@ -49,7 +47,6 @@ class Channel(Protocol):
 
     async def aclose(self) -> None:
         """Close, politely if there is time; nothing is left open when this is cancelled."""
-        ...
 
 
 @coroutine

@@ -25,27 +25,21 @@ class Connection(Protocol):
 
     def write(self, data: bytes) -> None:
         """Send, at once or later."""
-        ...
 
     def get_write_buffer_size(self) -> int:
         """What is not yet sent."""
-        ...
 
     def is_closing(self) -> bool:
         """True if it is closed or being closed."""
-        ...
 
     def close(self) -> None:
         """Close when everything is sent."""
-        ...
 
     def abort(self) -> None:
         """Close at once, whatever is still to be written."""
-        ...
 
     def get_extra_info(self, name: str) -> object:
         """What is known about the connection."""
-        ...
 
 
 class WebSocketChannel(Channel):

@@ -21,32 +21,25 @@ class Courier(Protocol):
     @property
     def patience(self) -> Patience:
         """The numbers that the queue goes by."""
-        ...
 
     @property
     def retargets(self) -> bool:
         """True if a task that was refused may go to another agent under its id."""
-        ...
 
     def carry(self, send: Send) -> None:
         """Put a message on its route, or begin to. Ends a look at the task of the message that is going on.
 
         Reports `sent` or `not_sent` before it returns, and `answered` when an answer comes.
         """
-        ...
 
     def dial(self, destination: str) -> None:
         """Begin to open a route. Reports `route_opened` or `unreachable`, always one of them."""
-        ...
 
     def look(self, destination: str) -> None:
         """Begin to look at the open task of a destination. Reports `looked`, always."""
-        ...
 
     def probe(self, destination: str, route: Route) -> None:
         """Have the other end of a route give a sign of life. Reports `route_closed` if there is none."""
-        ...
 
     def check(self, destination: str, route: Route, tokens: tuple[bytes, ...]) -> None:
         """Ask a relay what became of the copies that it keeps. Reports `answered` for each."""
-        ...

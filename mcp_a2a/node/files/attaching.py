@@ -71,11 +71,9 @@ class Source(Protocol):
 
     def read(self, size: int) -> bytes:
         """The next of them."""
-        ...
 
     def rewind(self) -> None:
         """Go back to the first."""
-        ...
 
 
 class Plain:

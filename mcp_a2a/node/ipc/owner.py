@@ -64,7 +64,6 @@ class Lock(Protocol):
 
     def release(self) -> None:
         """Let another process have it."""
-        ...
 
 
 class _Direct:

@@ -136,4 +136,3 @@ class Handler(Protocol):
 
     def __call__(self, task: TaskContext) -> Awaitable[Outcome]:
         """Work on the task; cancelled when its sender withdraws it."""
-        ...
