@@ -1,4 +1,4 @@
-"""What a node does once a minute: it rotates its keys, remembers how late it is, and forgets what is long over."""
+"""The work of a node once a minute: it rotates its keys, notes the time, and forgets old records."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ def turn(ring: KeyRing, context: Context) -> bool:
 
 
 def bookkeeping(clocks: Clocks) -> Callable[[sqlite3.Connection], bool]:
-    """What is to be noted and forgotten by the clocks as they are now; whether there is more to forget."""
+    """The operation that notes the clocks and forgets old records; it returns True if there is more to forget."""
     return partial(_keep_books, mark=clocks.mark(), stamp=clocks.stamp(), aged=clocks.aged(), now=clocks.now())
 
 

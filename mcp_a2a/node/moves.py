@@ -20,12 +20,12 @@ ADDRESS_SECONDS = 3.0
 """A node that lives longer than that tells its networks where it listens: a command is over before."""
 
 MOVED_SECONDS = 1.5
-"""How long the other end of a link has for a sign of life after this machine has moved."""
+"""Seconds in which the other end of a link must give a sign of life after this machine has moved."""
 
 
 @dataclass(eq=False)
 class Moves:
-    """Where this node and its peers are, and whether links survive a change of that."""
+    """Moves of this machine and of peers to other addresses, and the links that survive them."""
 
     directory: Directory
     own_advert: OwnAdvert
@@ -36,7 +36,7 @@ class Moves:
     """Returns when addresses of this machine have changed; without it they are looked at now and then."""
 
     async def watch(self) -> None:
-        """When this machine has moved, see which links still work, and tell members where we are now."""
+        """After each move of this machine, test the links, and publish the new addresses to members."""
         before: Sequence[DirectAddr] | None = None
         await anyio.sleep(ADDRESS_SECONDS)
         while True:

@@ -139,7 +139,7 @@ class Node:
     # --- LinkHandler -----------------------------------------------------------------------------
 
     def standing(self, peer: PeerId) -> Standing:
-        """Who a peer is to us."""
+        """The standing of a peer with us."""
         return self.trust.standing(peer, self.directory.known(peer))
 
     def link_opened(self, link: Link) -> None:

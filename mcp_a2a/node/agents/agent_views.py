@@ -44,7 +44,7 @@ class AgentViews:
         return self.directory.aliases.of(key) or name
 
     def clock_trouble(self) -> tuple[str, ...]:
-        """Whose clock is off and by how much, in sentences."""
+        """The clocks that are off, and by how much, in sentences."""
         return self.clocks.trouble(self._told_apart)
 
     def _told_apart(self, peer_id: PeerId) -> str:

@@ -92,7 +92,7 @@ class Discovery:
         return sorted(found, key=lambda agent: (not agent.online, -scores[agent.key], speed(agent), agent.name))
 
     def _words(self, agent: RemoteAgent) -> str:
-        """What a query is looked for in; the alias too."""
+        """The words that a query is matched with; the alias too."""
         skills = (f"{one.id} {one.name} {one.description} {' '.join(one.tags)}" for one in agent.skills)
         description = agent.card.description if agent.card is not None else ""
         return " ".join((self.views.called(agent.key, ""), agent.names, description, *skills)).casefold()
@@ -125,6 +125,6 @@ class Discovery:
 
 
 def _score(text: str, query: str | None) -> int:
-    """How many words of the query the agent's name, description and skills contain; all match no query."""
+    """The number of words of the query in the agent's name, description and skills; without a query all match."""
     words = (query or "").casefold().split()
     return sum(word in text for word in words) if words else 1

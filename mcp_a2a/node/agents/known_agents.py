@@ -25,7 +25,7 @@ from mcp_a2a.protocol.times import iso
 from mcp_a2a.store.journal import HeldRow, held, save_peer
 
 DESCRIBE_SECONDS = 3.0
-"""How long an agent that was just reached may take to say who it is."""
+"""Seconds in which an agent that was just reached must have sent its name."""
 
 
 @dataclass(eq=False)
@@ -89,7 +89,7 @@ class KnownAgents:
 
     @answers(ConsentRequest)
     async def consent(self, request: ConsentRequest) -> ConsentView:
-        """What may be sent to an agent unasked; keeps what a person answered.
+        """The consent for an agent; stores the answer of a person, if there is one.
 
         Raises:
             PeerNotFoundError: no agent has this key or URL.

@@ -36,7 +36,7 @@ from mcp_a2a.store.web import count_web_letters
 from mcp_a2a.version import __version__
 
 RELAY_SECONDS = 1.8
-"""How long a list of networks waits for relays that have not answered yet."""
+"""Seconds that a list of networks waits for relays that have not answered yet."""
 
 
 @dataclass(eq=False)
@@ -53,12 +53,12 @@ class OwnAgent:
     lookups: Lookups
     views: AgentViews
     kept_answers: Callable[[], int]
-    """How many finished answers wait for room to be stored."""
+    """The number of finished answers that wait for room to be stored."""
     duplicate_keys: DuplicateKeys
 
     @property
     def card(self) -> AgentCard:
-        """What the agent says of itself."""
+        """The card of this agent."""
         return self.own_advert.card
 
     def detail(self) -> AgentDetail:

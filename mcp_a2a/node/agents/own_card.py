@@ -17,11 +17,11 @@ from mcp_a2a.protocol.model import AgentCard
 from mcp_a2a.protocol.signed_card import sign_card
 
 OURS = ("name", "description", "version", "provider", "documentationUrl", "iconUrl")
-"""What a server may not say otherwise."""
+"""Fields that a server may not change."""
 
 
 def sign_own(card: dict[str, JsonValue], own: AgentCard, identity: Identity) -> dict[str, JsonValue]:
-    """That card, signed.
+    """The signed card.
 
     Raises:
         CardError: it is not that of our own agent.

@@ -29,12 +29,12 @@ GREETING_SECONDS = 0.5
 """So long after a start, and for so long, those who are there may not have said yet what their clock shows."""
 
 LOOK_UP_SECONDS = 1.0
-"""How long a list of agents waits for those that it has to dial."""
+"""Seconds that a list of agents waits for those that it has to dial."""
 
 
 @dataclass(eq=False)
 class Patience:
-    """How long a question waits for agents, by what the node has heard so far."""
+    """The waits of a question for agents that are still unknown."""
 
     directory: Directory
     networks: Networks
@@ -65,7 +65,7 @@ class Patience:
         return max(0.0, self.lookups.started + settle - anyio.current_time())
 
     def _newness(self) -> float:
-        """How much longer an agent that came just now may take to say what it is called."""
+        """Seconds that an agent that came just now has left to send its name."""
         came_at = max((peer.came_at for peer in self.directory if peer.is_unnamed), default=float("-inf"))
         return max(0.0, came_at + SETTLE_DIALLING_SECONDS - anyio.current_time())
 

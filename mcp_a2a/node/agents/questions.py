@@ -24,7 +24,7 @@ from mcp_a2a.protocol.naming import Counterpart, kind_of_agent
 from mcp_a2a.protocol.web_url import is_shortened
 
 Pings: TypeAlias = Mapping[Counterpart, Callable[[str, float], Awaitable[PingView]]]
-"""How each kind of agent is pinged, by its key and for so many seconds."""
+"""The ping of each kind of agent, by its key and for so many seconds."""
 
 
 @dataclass(eq=False)

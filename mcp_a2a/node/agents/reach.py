@@ -121,7 +121,7 @@ class Reach:
 
     @answers(NetcheckRequest)
     async def netcheck(self, _: NetcheckRequest) -> NetcheckView:
-        """What works from here, nearest first."""
+        """The checks of the network from here, nearest first."""
         lookups = self.lookups
         listening = ", ".join(map(str, lookups.listening)) or "nowhere"
         found = [

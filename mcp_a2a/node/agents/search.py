@@ -1,4 +1,4 @@
-"""Who is meant: one agent by its name, key or URL, or those with a skill."""
+"""Finds an agent by its name, key or URL, and the agents with a skill."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which agent gets the work that is sent to a skill, and why.
+"""The choice of the agent for a task that is sent to a skill, with its reason.
 
 First the agents that a person knows: own, trusted, members, added. One of them that is away keeps the work until it is
 back; a stranger that is there does not get it instead. Only where none of them has the skill are strangers asked for:

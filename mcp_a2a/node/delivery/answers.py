@@ -1,4 +1,4 @@
-"""What an answer means for the message that it is about: one table.
+"""The effect of each answer on its message: one table.
 
 A carrier is not trusted: what the recipient has not signed over this very message can put it off, and do nothing else.
 The courier has checked the signature before it reports an answer.
@@ -17,7 +17,7 @@ from mcp_a2a.protocol.replay import stale_difference
 
 
 class Word(Enum):
-    """What an answer says."""
+    """The kinds of answers."""
 
     DELIVERED = auto()
     STORED = auto()
@@ -40,7 +40,7 @@ class Word(Enum):
 
 
 class Effect(Enum):
-    """What an answer does."""
+    """The effects of answers."""
 
     ACCEPT = auto()
     DISBELIEVE = auto()

@@ -1,4 +1,4 @@
-"""When to open a route to a destination, and when to look at its open task."""
+"""The times at which to open a route to a destination, and to look at its open task."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ class Contact:
         self.look(peer, at)
 
     def looked(self, peer: PeerQueue, outcome: Looked | Fault, retry_after: float, at: At) -> None:
-        """What a look has shown."""
+        """Take the outcome of a look."""
         peer.looking = False
         if isinstance(outcome, Fault):
             self._look_failed(peer, outcome, retry_after, at)

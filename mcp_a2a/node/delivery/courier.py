@@ -1,4 +1,4 @@
-"""What carries messages to one kind of destination.
+"""The carrier of messages to one kind of destination.
 
     queue    Send DialWanted LookWanted ProbeWanted CheckWanted
     courier  sent not_sent | route_opened unreachable | looked | route_closed answered | answered

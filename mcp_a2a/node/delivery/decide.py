@@ -1,4 +1,4 @@
-"""What the queue does about an answer: one function for each `Effect`."""
+"""The actions of the queue for answers: one function for each `Effect`."""
 
 from __future__ import annotations
 

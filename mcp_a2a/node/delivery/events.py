@@ -1,4 +1,4 @@
-"""What comes out of the delivery queue: facts about messages, and what the shell or a courier must do."""
+"""The events of the delivery queue: facts about messages, and actions for the shell or a courier."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class MessageRefused:
     code: str
     ids: tuple[str, ...]
     lost: int = 0
-    """How often the recipient took it without a proper answer: each time it may have acted on it."""
+    """The number of times that the recipient took it without a proper answer, and may have acted on it."""
 
 
 @dataclass(frozen=True, slots=True)

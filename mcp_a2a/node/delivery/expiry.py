@@ -1,4 +1,4 @@
-"""Which messages are over: by the wall clock *and* by the sound time, whichever says so last.
+"""The expiry of messages: by the wall clock *and* by the sound time, the later of the two.
 
 A wall clock that jumps ahead must not end a message, and one that was behind when the message was dated must not
 either (`protocol.aging`). A message waits for the clock that does not call it over; when that clock does, the other

@@ -47,7 +47,7 @@ AGAIN_SECONDS = 20.0
 
 DIAL_SECONDS = 2.0
 NEWS_SECONDS = 0.5
-"""How long a look at a task waits for a link to its agent, and then for what that brings."""
+"""Seconds that a look at a task waits for a link to its agent, and then for the agent's updates."""
 
 MAX_REMEMBERED = 10_000
 
@@ -61,7 +61,7 @@ class Inquiry:
         self._dialer = dialer
         self._outbox = outbox
         self._asked: dict[str, float] = {}
-        """When each task was last asked after, by the event loop's clock."""
+        """The time of the last question about each task, by the event loop's clock."""
 
     def link_opened(self, link: Link) -> None:
         """Ask after every open task that this agent has."""
@@ -201,7 +201,7 @@ class Memory:
         return letter
 
     def _still_here(self, record: Task) -> tuple[tuple[Artifact, ...], TaskStatus, tuple[BlobRef, ...]]:
-        """What was answered, and those files of it that can be sent once more; of the others only the name is left."""
+        """The answer, with those of its files that can be sent once more; of the others only the name is left."""
         refs: dict[str, BlobRef] = {}
 
         def part_of(part: Part) -> Part:

@@ -56,7 +56,7 @@ def cancel_letter(context: Context, change: Change) -> OutboxRow:
 
 
 def update_letter(context: Context, change: Change, *, whole: bool = False) -> OutboxRow:
-    """Where the task stands; with `whole` for a recipient that may have missed how its artifacts grew."""
+    """The update about a task; with `whole` for a recipient that may have missed chunks of its artifacts."""
     return _letter(context, "update", change, update_of(change, whole=whole))
 
 
@@ -131,7 +131,7 @@ def _pieces(context: Context, change: Change, expires: float) -> Iterator[Outbox
 
 
 def piece_payload(context: Context, row: OutboxRow) -> bytes:
-    """What a piece carries, read from its file.
+    """The payload of a piece, read from its file.
 
     Raises:
         OSError: the file is not there.

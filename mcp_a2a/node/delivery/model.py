@@ -30,7 +30,7 @@ RESULTS = frozenset({Kind.UPDATE, Kind.PIECE, Kind.NETWORK})
 
 @dataclass(frozen=True, slots=True)
 class Outgoing:
-    """What the queue knows of one journalled message."""
+    """A journalled message, as the queue knows it."""
 
     id: str
     """Unique among the messages that wait."""
@@ -45,7 +45,7 @@ class Outgoing:
     expires: float
     """Wall clock."""
     kept: float = 0.0
-    """When it was journalled, by the sound time (`protocol.aging`)."""
+    """The time at which it was journalled, by the sound time (`protocol.aging`)."""
     file: str = ""
     """Of a piece: which file it belongs to."""
     pieces: int = 0
@@ -72,7 +72,7 @@ class At:
 
 
 class Way(Enum):
-    """How a route leads to its destination."""
+    """The kinds of routes."""
 
     DIRECT = auto()
     RELAY = auto()
@@ -90,7 +90,7 @@ class Route:
     present: bool = True
     """Of a relay: whether the destination is connected to it now."""
     shown: str = ""
-    """Where it leads, and by which way, as a person reads it."""
+    """The route in words for a person."""
     streams: bool = False
     """True if the destination reports on an open task by itself, so that the first look need not wait."""
 
@@ -139,7 +139,7 @@ class Hurry(Enum):
 
 
 class Looked(Enum):
-    """What a look at an open task showed."""
+    """The outcome of a look at an open task."""
 
     NEWS = auto()
     SAME = auto()

@@ -83,7 +83,7 @@ class Outbox:
         outcomes.on_letter = self.push
         self._ticks = ticks_of_loop()
         self._rows: dict[str, OutboxRow] = {}
-        """What waits, by the id of the message."""
+        """The waiting messages, by id."""
         self._queue = DeliveryQueue(
             lambda _: self._courier.patience,
             random.random,  # spreads load; nothing secret depends on it
@@ -97,7 +97,7 @@ class Outbox:
         """While decisions of the queue are carried out: the clocks when that began."""
         self._wake = anyio.Event()
         self._asleep_until = 0.0
-        """When the timer looks next, by the event loop's clock; 0 while it does not wait."""
+        """The next look of the timer, by the event loop's clock; 0 while it does not wait."""
         self._is_running = False
 
     def _at(self) -> At:
@@ -212,7 +212,7 @@ class Outbox:
         self._advance()
 
     def link_closed(self, link: Link, reason: str) -> None:
-        """What was under way may be lost with the link: it goes out again on the next one."""
+        """Send messages that were under way again on the next link: they may be lost with this one."""
         self._queue.attend(str(link.peer), self._at(), wanted=self._expects(str(link.peer)))
         self._courier.link_closed(link, reason)
         self._advance()
@@ -245,11 +245,11 @@ class Outbox:
     # --- what is shown ---------------------------------------------------------------------------
 
     def __len__(self) -> int:
-        """How many messages wait; the pieces of a file belong to the one that names it."""
+        """The number of waiting messages; the pieces of a file belong to the one that names it."""
         return len(self._queue)
 
     def waiting(self, agent: PeerId | str) -> int:
-        """How many messages this agent has not taken yet."""
+        """The number of messages that this agent has not taken yet."""
         return self._queue.waiting(str(agent))
 
     def updating(self, peer_id: PeerId) -> frozenset[str]:
@@ -355,7 +355,7 @@ class Outbox:
                 self._record(event)
 
     def _record(self, event: _Fate) -> None:
-        """What became of a message, in the journal and in its task."""
+        """Record the outcome of a message in the journal and in its task."""
         row = self._rows.get(event.id)
         if row is None:
             return  # it was dropped meanwhile

@@ -1,4 +1,4 @@
-"""What can be read from the delivery queue. Each view costs O(1), but for `pending`."""
+"""Views of the delivery queue. Each costs O(1), but for `pending`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from mcp_a2a.node.delivery.waiting import Waiting
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """Where one message stands."""
+    """The state of one message."""
 
     message: Outgoing
     tries: int
@@ -28,11 +28,11 @@ class Overview:
         self._waiting = waiting
 
     def __len__(self) -> int:
-        """How many messages wait. The pieces of a file belong to the message that names it."""
+        """The number of waiting messages. The pieces of a file belong to the message that names it."""
         return self._waiting.messages
 
     def waiting(self, destination: str) -> int:
-        """How many messages this destination has not taken, without pieces."""
+        """The number of messages that this destination has not taken, without pieces."""
         peer = self._waiting.peers.get(destination)
         return peer.messages if peer is not None else 0
 
@@ -75,7 +75,7 @@ class Overview:
         return peer.attempts if peer is not None and not peer.routes else ()
 
     def under_way(self, destination: str) -> int:
-        """How many messages and pieces are unanswered on a route to this destination."""
+        """The number of messages and pieces that are unanswered on a route to this destination."""
         peer = self._waiting.peers.get(destination)
         return len(peer.flying) if peer is not None else 0
 
@@ -85,7 +85,7 @@ class Overview:
         return peer.failures if peer is not None else 0
 
     def pending(self, destination: str) -> list[Standing]:
-        """What the destination has not taken, in the order of queueing."""
+        """The messages that the destination has not taken, in the order of queueing."""
         peer = self._waiting.peers.get(destination)
         entries = peer.entries.values() if peer is not None else ()
         return [Standing(one.some, one.tries, one.address) for one in entries]

@@ -30,7 +30,7 @@ Order = tuple[int, int]
 
 
 class State(Enum):
-    """Where a message stands."""
+    """The states of a message."""
 
     WAITING = auto()
     OFFERED = auto()
@@ -62,7 +62,7 @@ class Pending:
         self.token: bytes | None = None
         """While it is under way or stored: what an answer to it names."""
         self.route: Route | None = None
-        """Which it is offered to or under way on."""
+        """The route that it is offered to or under way on."""
         self.address = ""
         """Of the relay that stores it."""
         self.paused = False

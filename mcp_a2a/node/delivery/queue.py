@@ -86,7 +86,7 @@ class DeliveryQueue(Overview):
         self._schedule = Schedule(self._waiting, self._contact, first_number, since)
         self._serial = 0
         self.happened = self._waiting.events
-        """What `events` would return."""
+        """The events that `events` would return."""
 
     # --- what the node does ----------------------------------------------------------------------
 
@@ -307,7 +307,7 @@ class DeliveryQueue(Overview):
         return sends
 
     def events(self) -> list[Event]:
-        """What has happened since the last call, in order."""
+        """The events since the last call, in order."""
         taken = self.happened.copy()
         self.happened.clear()
         return taken

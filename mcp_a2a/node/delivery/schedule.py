@@ -1,4 +1,4 @@
-"""What becomes due: messages whose turn it is, answers that do not come, copies and files that wait in vain."""
+"""The deadlines: messages whose turn it is, answers that do not come, copies and files that wait in vain."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Schedule:
     # --- sending
 
     def sends(self, peer: PeerQueue, at: At, most: int) -> list[Send]:
-        """What goes to one destination now, in order. It stays active if there may be more."""
+        """The messages for one destination now, in order. It stays active if there may be more."""
         sends: list[Send] = []
         if peer.best is None or peer.paused_until > at.ticks:
             return sends

@@ -172,7 +172,7 @@ class SealedCourier:
         self._postmarks[row.id] = postmark
 
     def postmark(self, message_id: str) -> bytes:
-        """What the recipient of a message must sign, of the envelope that went last."""
+        """The postmark that the recipient of a message must sign, of the envelope that went last."""
         return self._postmarks[message_id]
 
     def drop_envelope(self, message_id: str) -> None:
@@ -198,7 +198,7 @@ class SealedCourier:
         return Sealed(postmark_of(self.context.me, row.id, envelope), envelope, bundle)
 
     def _bundle_at(self, link: Link) -> KeyBundle | None:
-        """What to seal to.
+        """The key bundle to seal to.
 
         A direct link shows which key its other end has. That of a machine that was restored from a backup, or of one
         of two machines with one identity, may not be the newest that we know.
@@ -225,7 +225,7 @@ class SealedCourier:
         self.queue.route_opened(str(link.peer), route, self.at())
 
     def link_closed(self, link: Link, reason: str) -> None:
-        """What was under way may be lost with the link."""
+        """Report the messages under way on the link, which may be lost with it."""
         at = self.at()  # it may show that the clock was set, and then messages are sent, also on this route
         route = self._routes.pop(link, None)
         self._outdated.discard(link)

@@ -19,7 +19,7 @@ from mcp_a2a.node.delivery.timers import Timers
 
 
 class Due(IntEnum):
-    """What a deadline of a destination is for."""
+    """The kinds of deadlines of a destination."""
 
     DIAL = auto()
     LOOK = auto()

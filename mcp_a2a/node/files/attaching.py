@@ -59,7 +59,7 @@ NOT_KEPT = "(The file {} was not kept: too many files wait on the machine of the
 """In place of a file of a result: a text is not held up by its files."""
 
 _SYSTEM = ("/proc", "/sys", "/dev")
-"""What looks like files there is the system talking."""
+"""Folders whose files are interfaces of the system."""
 
 
 NOTHING = Attachments()
@@ -77,7 +77,7 @@ class Source(Protocol):
 
 
 class Plain:
-    """What is sent as it is: a person named it, or it came within a message."""
+    """Content that is sent as it is: a person named it, or it came within a message."""
 
     def __init__(self, source: BinaryIO) -> None:
         self._source = source
@@ -101,7 +101,7 @@ def _read(source: Source, size: int, name: str) -> bytes:
 
 @dataclass
 class Room:
-    """What one message may still hold: bytes of files within it, and files beside it."""
+    """The room left in one message: bytes of files within it, and files beside it."""
 
     inline: int = MAX_INLINE_TOTAL
     files: int = MAX_FILES
@@ -347,7 +347,7 @@ class Attaching:
             check_name(path, shown)
 
     def _own_files(self, what: Attachments) -> frozenset[tuple[int, int]]:
-        """What lies in the data folder, by what it is: found once per message, as there may be thousands."""
+        """The files of the data folder, by device and inode: read once per message, as there may be thousands."""
         return frozenset(_inodes(self._private, self._public)) if what.files else frozenset()
 
     def _check_file(self, found: os.stat_result, shown: str, own: frozenset[tuple[int, int]], *, typed: bool) -> None:

@@ -39,7 +39,7 @@ MAX_NUMBERED = 1_000
 
 
 class Files:
-    """What is here of the files of tasks."""
+    """The files of tasks, as far as they are here."""
 
     def __init__(self, context: Context, downloads: Path) -> None:
         self._context = context
@@ -48,11 +48,11 @@ class Files:
     # --- looking ---------------------------------------------------------------------------------
 
     def received(self, record: Task) -> tuple[FileGrant, ...]:
-        """What the other side sent: with the request where we are asked, with the result where we ask."""
+        """The files of the other side: with the request of a received task, with the result of a sent one."""
         return self._grants(record, _results(record) if record.sent else _requests(record), theirs=True)
 
     def all(self, record: Task) -> tuple[FileGrant, ...]:
-        """What either side sent."""
+        """The files of both sides."""
         own = _requests(record) if record.sent else _results(record)
         return (*self.received(record), *self._grants(record, own, theirs=False))
 
@@ -94,7 +94,7 @@ class Files:
         )
 
     def transfer(self, record: Task) -> TransferView | None:
-        """How far the files of a task are that are on their way."""
+        """The progress of the files of a task in flight, in bytes; None if none is."""
         rows = self._rows(record.id) if _may_move(record) else []
         if not rows:
             return None
@@ -215,7 +215,7 @@ def shown(grants: Sequence[FileGrant]) -> tuple[FileView, ...]:
 
 
 def _missing(count: int) -> str:
-    """What to say of files that could not be written, because they are not here."""
+    """A sentence about files that could not be written, because they are not here."""
     if not count:
         return ""
     missing = many(count, "other file of this task is", "other files of this task are")

@@ -45,7 +45,7 @@ MAX_FILES_PER_PEER = 500
 MAX_BYTES_PER_PEER = 1024 * MIB
 MAX_FILES = 5_000
 MAX_BYTES = 4 * 1024 * MIB
-"""What files of others may take here, those on their way counted whole."""
+"""The most bytes for files of others, those on their way counted whole."""
 
 
 NOT_ADMITTED = "not_admitted"
@@ -53,7 +53,7 @@ NOT_ADMITTED = "not_admitted"
 
 
 FILES_RETRY_SECONDS = 0.5
-"""When a message overtook its files, or they are being checked, it is asked for again so soon."""
+"""Seconds after which a message that overtook its files, or whose files are being checked, is asked for again."""
 GONE_AFTER = 20
 """A sender brings the files first. After so many times nothing of them is to be waited for."""
 MAX_COUNTED = 1_000
@@ -76,7 +76,7 @@ class Pieces:
         self._checking: set[str] = set()
         """Ids of messages whose files are being checked."""
         self._came_without: dict[str, int] = {}
-        """How often a message came of which a file was not even begun, by its id."""
+        """The number of times that a message came before any piece of its file, by its id."""
 
     def take(self, connection: sqlite3.Connection, payload: Payload, now: float, *, admitted: bool) -> None:
         """Put a piece into its place, within a transaction.

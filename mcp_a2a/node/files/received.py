@@ -34,7 +34,7 @@ class ReceivedFile:
 
     @property
     def media_type(self) -> str | None:
-        """What the sender says that it is."""
+        """The media type by the word of its sender."""
         return self._grant.media_type
 
     @property
@@ -101,7 +101,7 @@ def _ref(grant: FileGrant, key: str) -> BlobRef:
 
 
 class _Stream(io.RawIOBase):
-    """What an iterator of bytes yields, as a stream."""
+    """An iterator of bytes, as a stream."""
 
     def __init__(self, chunks: Iterator[bytes]) -> None:
         self._chunks = chunks

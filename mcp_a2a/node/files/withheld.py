@@ -1,4 +1,4 @@
-"""What is not attached to a message unless a person typed it: keys, tokens and credentials, by name and by content.
+"""Files that are attached only if a person typed their name: keys, tokens and credentials, by name and by content.
 
 An assistant can be talked into attaching a file. The folders that it may attach from are the first bound; this is the
 second, for the secrets that lie in such folders. It is a net, no proof: an archive is not looked into, and a password
@@ -61,7 +61,7 @@ _LONG = rb"(?=[^\s\"']{0,64}\d)[a-z0-9._+/=~-]{16}"  # a long word with a digit 
 _VALUE = rb"(?!(?:process|this|self|env|config|settings|req|request)\.)" + _LONG + rb"[a-z0-9._+/=~-]*+(?!\()"
 """The same as a value, and no expression of a program."""
 _NO_CREDENTIAL = rb"(?<!page)(?<!next)(?<!sync)(?<!continuation)(?<!bos)(?<!eos)(?<!pad)"
-"""What stands before the token of a page, or of a model of language."""
+"""Words before a token of a page, or of a language model, which is no credential."""
 
 _SECRETS = tuple(
     (marker, re.compile(pattern, flags))
@@ -135,7 +135,7 @@ _SECRETS = tuple(
     )
     for marker in markers
 )
-"""How secrets begin that have a known form, and the whole form.
+"""The beginnings of secrets of a known form, and the whole form.
 
 Looking for the beginnings first is many times as fast as one pattern of all.
 """
@@ -164,7 +164,7 @@ _BINARY = re.compile(
     rb"|\xfe\xed\xfe\xed|\xce\xce\xce\xce|\x03\xd9\xa2\x9a|GnomeKeyring\n|\x05[\x02\x04]\0\0",  # Java, KeePass …
     re.DOTALL,
 )
-"""How files begin that are keys, or rings of keys, and not text."""
+"""The beginnings of binary files that are keys, or rings of keys."""
 
 _BYTE_ORDER_MARKS = b"\xef\xbb\xbf\xff\xfe"
 

@@ -1,1 +1,1 @@
-"""How the processes of one identity share its node: who owns it, and how the others ask the owner."""
+"""The processes of one identity share its node: one owns it, and the others ask the owner."""

@@ -1,4 +1,4 @@
-"""What counts for a request because of who makes it: a process of this person, or a client that speaks through one.
+"""The caller of a request: a process of this person, or a client that speaks through one.
 
 The node may belong to another process, which was told otherwise and stands in another folder. So each request carries
 what its own process was told.
@@ -34,7 +34,7 @@ Answerable = TypeVar(
     GetAgentRequest,
     A2ASendRequest,
 )
-"""What something may leave with."""
+"""Requests by which a text or file may leave."""
 
 PassedOn = TypeVar("PassedOn", SendTaskRequest, SendTaskBySkillRequest, ReplyRequest)
 _WithFiles = TypeVar("_WithFiles", bound=Attachments)
@@ -51,11 +51,11 @@ class Caller:
     allow_strangers: bool = False
     """Send to strangers without asking a person."""
     hop: int = 0
-    """How often the work was passed on that this process is a part of."""
+    """The number of agents that passed on the work that this process is a part of."""
     file_roots: tuple[str, ...] = ()
     """Folders that an assistant may attach files from; what a person has set outweighs what a client names."""
     downloads: str | None = None
-    """Where it has files of others written, if it was told."""
+    """The folder for files of others, if it was named."""
     folder: str | None = None
     """Its working folder, where that is not the one of this process."""
 
@@ -144,7 +144,7 @@ PREPARED: Mapping[type[View], _Prepare] = dict(
         _by(A2ASendRequest, Caller.sending),
     )
 )
-"""How a request is prepared for its caller; one that is not here goes as it is."""
+"""The preparation of each request for its caller; a request without one goes as it is."""
 
 
 class LentNode:

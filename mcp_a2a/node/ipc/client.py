@@ -28,10 +28,10 @@ if TYPE_CHECKING:
     from pydantic import JsonValue
 
 LOOK_AGAIN_SECONDS = 15.0
-"""How often the owner is asked whether it lives during a long wait."""
+"""Seconds between questions to the owner during a long wait, whether it lives."""
 
 WRITE_SECONDS = 2.0
-"""How long a process that is stopping waits for an owner that does not read."""
+"""Seconds that a process that is stopping waits for an owner that does not read."""
 
 
 class OwnerLostError(McpA2AError, code="owner_lost", retryable=True):

@@ -28,12 +28,12 @@ if TYPE_CHECKING:
     from pydantic import JsonValue
 
 Form = Literal["written", "programs"]
-"""How an answer is wanted: field by field (`node.ipc.writing_down`), or as a program reads it."""
+"""The form of an answer: field by field (`node.ipc.writing_down`), or as a program reads it."""
 
 CHUNK = 256 * 1024
 
 TICK_SECONDS = 0.5
-"""How often a command that waits may say so."""
+"""Seconds between lines of a command that waits."""
 
 LIFE = 0
 """The number of the question for a sign of life; those of a command begin at 1."""
@@ -185,7 +185,7 @@ class Glance:
         self._form = form
 
     def ask(self, operation: str, request: Mapping[str, JsonValue]) -> Told:
-        """What the node answers.
+        """The answer of the node.
 
         Raises:
             McpA2AError: what it raised; that it does not answer.

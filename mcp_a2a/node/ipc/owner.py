@@ -47,10 +47,10 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 REACH_SECONDS = 5.0
-"""How long a process waits for one that has the folder, and neither answers nor gives it up."""
+"""Seconds that a process waits for one that has the folder, and neither answers nor gives it up."""
 
 RETRY_SECONDS = 0.1
-"""How often a process without a node looks again whether it can own or reach one."""
+"""Seconds between attempts of a process without a node to own or reach one."""
 
 RESTART_SECONDS = 1.0
 """Pause before a node that crashed is started again."""
@@ -153,7 +153,7 @@ class SharedNode:
                 await anyio.sleep(RESTART_SECONDS)
 
     def _unforeseen(self, reason: Exception) -> McpA2AError | None:
-        """What to tell callers of a crash: nothing when the node ran before it, for they need only wait a moment."""
+        """The error of a crash for callers; None if the node ran before it, as they need only wait a moment."""
         if self._came_up:
             return None
         return McpA2AError(
@@ -245,14 +245,14 @@ class SharedNode:
 
 
 def _of_this_machine(reason: Exception) -> McpA2AError | None:
-    """What a person can mend: a limit of the system, or a file of the data folder that is not as it should be."""
+    """The error if a person can mend it: a limit of the system, or a wrong file of the data folder."""
     if isinstance(reason, OSError) and isinstance(reason.filename, str):
         return refused(Path(reason.filename), reason)
     return limit_behind(reason)
 
 
 def _only_reason(error: Exception) -> Exception:
-    """What happened, without the groups that it comes in out of task groups."""
+    """The only error in the exception groups of task groups, or the group itself."""
     while isinstance(error, ExceptionGroup) and len(error.exceptions) == 1:
         error = error.exceptions[0]
     return error

@@ -46,7 +46,7 @@ MAX_UNSENT = 256
 """Answers that one process has not taken, beyond which nothing more is read of it."""
 
 AGAIN_SECONDS = 3.0
-"""How soon the owner tries again to make its socket, or to open a file for a process that waits."""
+"""Seconds after which the owner tries again to make its socket, or to open a file for a process that waits."""
 
 Greeted: TypeAlias = Callable[[SocketStream, BufferedByteReceiveStream, Mapping[str, JsonValue]], Awaitable[None]]
 """Has the MCP session of a front: the stream, what was read of it, and what the front says of itself."""
@@ -54,7 +54,7 @@ Greeted: TypeAlias = Callable[[SocketStream, BufferedByteReceiveStream, Mapping[
 
 @dataclass(frozen=True)
 class LocalService:
-    """What a process answers on its socket."""
+    """The service of a process on its socket."""
 
     name: str
     """As an error names the process: "node"."""
@@ -240,7 +240,7 @@ class _Conversation:
 
 
 def _file_of(path: Path) -> tuple[int, int] | None:
-    """Which file is there: device and number."""
+    """The file at a path, as device and inode; None if there is none."""
     try:
         found = path.lstat()
     except OSError:
@@ -266,7 +266,7 @@ async def _beginning(stream: BufferedByteReceiveStream, longest: int) -> list[by
 
 
 def _greeting(beginning: Sequence[bytes]) -> Mapping[str, JsonValue] | None:
-    """What a front says of itself; None where this is none."""
+    """The greeting of a front; None for any other beginning."""
     if not beginning or not beginning[0].startswith(b'{"mcp":'):
         return None
     found = json.loads(beginning[0])["mcp"]

@@ -42,19 +42,19 @@ START_SECONDS = 3.0
 """A process that is over before does not begin: most commands are."""
 
 LEAD_SECONDS = 3.0
-"""How often the other processes try to take over from one that stood in."""
+"""Seconds between attempts of the other processes to take over from one that stood in."""
 
 LOOK_SECONDS = 1.0
-"""How soon is noticed that an identity was left with something to send, or has nothing left."""
+"""Seconds between looks for identities that have messages to send, or have none left."""
 
 QUIET_LOOKS = 3
 """After so many looks without anything left to do its node is closed: the last receipts are on the wire by then."""
 
 LEAVE_SECONDS = 5.0
-"""How long an identity is left alone after its own process came."""
+"""Seconds for which an identity is left alone after its own process came."""
 
 RETRY_SECONDS = 60.0
-"""How long one whose node could not run is left alone."""
+"""Seconds for which an identity whose node could not run is left alone."""
 
 MAX_AT_ONCE = 32
 """Nodes that one process opens for others: each has a listener, and a session with each relay."""
@@ -73,7 +73,7 @@ class StandIn:
         self._open_node = open_node
         self._standing: set[str] = set()
         self._idle: dict[str, Stamp] = {}
-        """What the databases looked like that had nothing to do."""
+        """The stamps of databases that had nothing to do."""
         self._not_before: dict[str, float] = {}
 
     async def run(self) -> None:

@@ -1,4 +1,4 @@
-"""What both ends of a local socket do with its stream: read lines, write a model down, and see who is there."""
+"""The stream of a local socket, for both ends: lines, models as JSON, and the user at the other end."""
 
 from __future__ import annotations
 
@@ -36,5 +36,5 @@ async def lines_of(buffered: BufferedByteReceiveStream, longest: int, *beginning
 
 
 def set_fields(view: View) -> dict[str, JsonValue]:
-    """What was set, and nothing more: in a part, which content is there is what counts, and null data is one."""
+    """The fields that were set: in a part the content that is there counts, and null data is one."""
     return cast("dict[str, JsonValue]", view.model_dump(mode="json", by_alias=True, exclude_unset=True))

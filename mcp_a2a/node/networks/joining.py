@@ -75,7 +75,7 @@ class Joining:
         )
 
     def _oddities(self, joined: Joined, ticket: Ticket, name: str, *, is_new: bool) -> Iterator[str]:
-        """What a person should know who has just joined."""
+        """Warnings for a person that has just joined."""
         if is_new and joined.row.name != ticket.network:
             yield f"You are in another network {ticket.network!r} already, so this one is {name!r} here."
         is_there = joined.members.get(ticket.inviter, 0.0) > self.context.clocks.aged()

@@ -1,4 +1,4 @@
-"""What relays tell of the members of our networks.
+"""The entries of members of our networks, as relays list them.
 
 A member is known by what only a member can make: an advert sealed with the network's directory key, or a voucher in
 a greeting. What a relay says beside that (who is connected) only decides how things are shown and which way is tried
@@ -33,7 +33,7 @@ class Listings:
         self._publishing = publishing
         self._suspects: set[str] = set()
         self._passed_over: set[tuple[PeerId, str]] = set()
-        """Where an entry was over by our clock. If that is wrong, the relay has to tell it again."""
+        """Networks and relays with an entry that was over by our clock. If that was wrong, the relay sends it again."""
         self.on_relay: Callable[[str], None] = lambda _: None
         """Called when a session with a relay is up."""
         self.on_doubled: Callable[[str], None] = lambda _: None
@@ -41,7 +41,7 @@ class Listings:
         networks.relays.hear(self)
 
     def clock_set(self) -> None:
-        """What was over by our clock may not be, and our entry is dated by it."""
+        """Read entries again after our clock was set: some may not be over, and our own is dated by it."""
         for url in {url for _, url in self._passed_over} & self._networks.urls:
             self._networks.keep(url)
         self._publishing.everywhere()
@@ -123,7 +123,7 @@ class Listings:
             self._networks.resume_after(url, network, epoch, revision)
 
     def presence(self, url: str, network: PeerId, online: Sequence[PeerId], offline: Sequence[PeerId]) -> None:
-        """Who is connected to the relay. Only of those who are known: a relay cannot fill our memory."""
+        """Note the known members that are connected to the relay. It cannot fill our memory with unknown ones."""
         for peers, present in ((online, True), (offline, False)):
             for peer_id in peers:
                 peer = self._directory.known(peer_id)

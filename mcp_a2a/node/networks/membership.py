@@ -26,7 +26,7 @@ from mcp_a2a.store.network_folder import NetworkRow
 logger = logging.getLogger(__name__)
 
 LEAVE_SECONDS = 3.0
-"""How long leaving waits for each relay to hear of it."""
+"""Seconds that leaving waits for each relay."""
 
 
 class Membership:

@@ -58,7 +58,7 @@ class Joined:
 
 
 class Networks:
-    """What we know of our networks; the folder says which there are."""
+    """Our networks and their members; the folder has the list of networks."""
 
     def __init__(
         self,

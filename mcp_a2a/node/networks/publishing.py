@@ -94,6 +94,6 @@ class Publishing:
         await self.at(url)
 
     def vouchers(self, to: PeerId) -> Sequence[bytes]:
-        """What shows this peer alone which of its networks we are in."""
+        """The vouchers that show to this peer alone which of its networks we are in."""
         staying = (joined for joined in self._networks if joined.network.id not in self._leaving)
         return [joined.network.vouch(self._context.me, to) for joined in staying]

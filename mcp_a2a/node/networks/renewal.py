@@ -45,13 +45,13 @@ from mcp_a2a.store.networks import MemberRow, save_member
 logger = logging.getLogger(__name__)
 
 HAND_OVER_SECONDS = 15.0
-"""How long a renewal waits for its news to get off our hands."""
+"""Seconds that a renewal waits for its messages to be taken."""
 
 SETTLE_SECONDS = 10.0
-"""How long a renewal waits for the relays to tell who is in the network."""
+"""Seconds that a renewal waits for the relays' lists of members."""
 
 UNKNOWN_RETRY_SECONDS = 30.0
-"""When the new secret of a network that we do not know is offered again."""
+"""Seconds after which the new secret of an unknown network is offered again."""
 
 
 class Renewal:

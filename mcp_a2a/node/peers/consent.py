@@ -36,7 +36,7 @@ from mcp_a2a.protocol.web_url import agent_url, is_shortened, shown_url
 from mcp_a2a.store.journal import Subject, find_consent, forget_consents, save_consent
 
 DECLINED_SECONDS = 86_400.0
-"""How long a no answers for the person: a model that asks again the next minute must not wear them down."""
+"""Seconds for which a no holds: a model that asks again the next minute must not wear the person down."""
 
 MAX_ASKED = 64
 
@@ -44,7 +44,7 @@ Standing = Literal["allowed", "declined", "open"]
 
 
 def shown_key(agent: str) -> str:
-    """What names an agent to a person or a model: its did, or its URL without the words in it."""
+    """The key of an agent for a person or a model: its did, or its URL without the words in it."""
     return shown_url(agent) if kind_of_agent(agent) == "url" else agent
 
 

@@ -53,7 +53,7 @@ STEADY_SECONDS = 5.0
 """A link that ends within these seconds counts as none: an agent that blocks us closes it at once."""
 
 UPGRADE_SECONDS = 300.0
-"""How often a peer that is reached through a relay is tried directly, while something is sent to it."""
+"""Seconds between direct attempts for a peer that is reached through a relay, while messages go to it."""
 
 
 def _all_turns() -> anyio.CapacityLimiter:

@@ -35,7 +35,7 @@ class Directory:
         self._me = me
         self._trust = trust
         self.aliases = aliases
-        """What the person calls others; it wins over every name that they claim."""
+        """The person's names for others; they win over every name that an agent claims."""
         self._peers: dict[PeerId, Peer] = {}
         self._names: list[str] | None = None
         """The names that `_alike` was made of."""
@@ -177,7 +177,7 @@ class Directory:
         self.changes.notify(peer.row.did)
 
     def change_of(self, peer: Peer) -> Change:
-        """What the next change of this peer makes happen. In a crowd most changes are those of others."""
+        """The event of the next change of this peer. Among many peers most changes are those of others."""
         return self.changes.event(peer.row.did)
 
     def remember(self, database: Database, peer: Peer) -> None:

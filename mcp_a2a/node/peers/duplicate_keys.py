@@ -24,11 +24,11 @@ logger = logging.getLogger(__name__)
 RUN_SIZE = 16
 
 ALIVE_SECONDS = 1.9
-"""How long the links of both runs have for a sign of life: that of a node which was killed and started again may still
+"""Seconds in which the links of both runs must give a sign of life: that of a node which was killed may still
 look open."""
 
 SURE_SECONDS = 4.0
-"""When it is looked whether both links are still there."""
+"""Seconds after which both links must still be there."""
 
 
 class DuplicateKeys:
@@ -43,7 +43,7 @@ class DuplicateKeys:
         self.run = context.randomness(RUN_SIZE).hex()
         """The name of this run."""
         self.noticed_at: float | None = None
-        """When a peer or a relay last said that our key runs twice, by the wall clock."""
+        """The time at which a peer or a relay last said that our key runs twice, by the wall clock."""
 
     def runs_of(self, peer_id: PeerId) -> Sequence[str]:
         """The runs of this key that we have direct links with, if there are several."""
@@ -62,7 +62,7 @@ class DuplicateKeys:
                 self._context.tasks.start_soon(self._tell, link.peer)
 
     def link_closed(self, link: Link) -> None:
-        """That run is gone, or only this link with it."""
+        """Forget the run of a link that was closed."""
         self._runs.pop(link, None)
 
     def notice(self, who: str) -> None:

@@ -1,4 +1,4 @@
-"""Where a node looks for others, and where others reach it: the lookups that run, and the addresses it listens at."""
+"""The lookups of a node that run, and the addresses at which it listens."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Lookups:
 
     @property
     def own_addresses(self) -> Sequence[DirectAddr]:
-        """Where others on our networks may dial us; those with a zone are written so on this machine only."""
+        """The addresses at which others on our networks may dial us; a zone stands in them on this machine only."""
         return self._addresses_at(self._port) if self._port else ()
 
     def look_now(self) -> None:

@@ -1,4 +1,4 @@
-"""How a node presents itself: its advert, sealed for each peer that a link is opened with, and for its networks.
+"""The advert of a node, sealed for each peer that a link is opened with, and for its networks.
 
 A greeting tells who we are and, by vouchers that mean something to members only, which networks we are in. An entry
 in a network's directory also tells where we listen: only members read it.
@@ -97,7 +97,7 @@ class OwnAdvert:
         self._advert: Advert | None = None
         self._entry = self._remembered()
         self.addresses: tuple[str, ...] = self._entry.addresses if self._entry else ()
-        """Where we listen, as members of our networks are told."""
+        """Our listening addresses, as members of our networks get them."""
         self.run = ""
         self.met: Callable[[PeerId], Sequence[str]] = lambda _: ()
         """The name of this run, and those of a peer that we have met, if there are several (`duplicate_keys`)."""
@@ -141,7 +141,7 @@ class OwnAdvert:
         return self._seq
 
     async def count_from(self, number: int) -> None:
-        """What we say of us from now on is newer than what we have said under this number."""
+        """Give later adverts numbers above this one."""
         self._seq = max(self._seq, number)
         self.greet_anew()
         await self.renew()

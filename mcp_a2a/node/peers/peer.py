@@ -33,17 +33,17 @@ class Peer:
     attends: set[str] = field(default_factory=set)
     """Relays that say it is connected to them."""
     came_at: float = float("-inf")
-    """When it was seen or linked after it was neither, by the event loop's clock."""
+    """The time at which it was seen or linked after it was neither, by the event loop's clock."""
     tried: tuple[str, ...] = ()
-    """What failed when it was last dialled."""
+    """The failed attempts of the last dial."""
     sought_at: float = float("-inf")
     """Time of the last attempt to dial it for a caller, by the event loop's clock."""
     upgrade_at: float = 0.0
-    """When a better way than through a relay is looked for again, by the event loop's clock."""
+    """The time at which a direct link is tried again, by the event loop's clock."""
 
     @property
     def name(self) -> str:
-        """What it calls itself, as names are shown; a memorable name until it said so."""
+        """Its own name, as names are shown; a memorable name until it has sent one."""
         return claimed_name(self.row.name) or memorable_name(self.peer_id)
 
     @property
@@ -76,7 +76,7 @@ class Peer:
 
     @property
     def skills(self) -> tuple[AgentSkill, ...]:
-        """What it offers."""
+        """Its skills."""
         return self.advert.card.skills if self.advert else ()
 
     @property
@@ -106,12 +106,12 @@ class Peer:
 
     @property
     def card(self) -> AgentCard | None:
-        """What it says of itself, if it has said it."""
+        """Its card; None until it has sent one."""
         return self.advert.card if self.advert else None
 
     @property
     def decided(self) -> str:
-        """What a person decided about its key."""
+        """The decision of a person about its key: trusted, blocked or stranger."""
         return self.row.trust
 
     @property
@@ -121,30 +121,30 @@ class Peer:
 
     @property
     def route(self) -> str | None:
-        """How it is reached, or would be."""
+        """The route by which it is reached, or would be."""
         if self.has_direct_link and self.link is not None:
             return self.link.route
         return "relay" if self.online else None
 
     @property
     def rtt_seconds(self) -> float | None:
-        """How long the last sign of life on its best link took there and back."""
+        """The round trip of the last ping on its best link, in seconds."""
         return self.link.rtt_seconds if self.link else None
 
     @property
     def last_seen(self) -> float | None:
-        """When it was last there, by the wall clock."""
+        """The time at which it was last online, by the wall clock."""
         return self.row.last_seen
 
     @property
     def listed(self) -> Sequence[tuple[TransportAddr, str]]:
-        """Where it listens, and who saw it there."""
+        """The addresses at which it listens, each with its source."""
         seen = [(address, one.provenance) for one in self.sightings.values() for address in one.addresses]
         return [*seen, *((parse_address(text), "static") for text in self.row.addresses)]
 
     @property
     def addresses(self) -> tuple[str, ...]:
-        """Where it listens, and who saw it there; else the other end of its links, which is no place to dial."""
+        """Its addresses with their sources; else the other ends of its links, which cannot be dialled."""
         listed = self.listed
         if listed:
             return tuple(f"{address} ({provenance})" for address, provenance in listed)

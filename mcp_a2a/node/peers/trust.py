@@ -1,4 +1,4 @@
-"""Who may send tasks here: own agents, agents that a person trusted, members of our networks; no blocked agent."""
+"""The agents that may send tasks here: own and trusted ones, and members of our networks; no blocked agent."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ class TrustBook:
     def __init__(self, me: str, own: Callable[[], frozenset[str]], accept: str) -> None:
         self._me = me
         self.is_member: Callable[[PeerId], bool] = lambda _: False
-        """Who is in a network with us."""
+        """True if a peer is in a network with us."""
         self._read_own = own
         self._own: frozenset[str] = frozenset()
         self.accept = accept
 
     def of(self, agent: RemoteAgent) -> Trust:
-        """Who this agent is to us. What a person said about a key outweighs where the key lives."""
+        """The relation of this agent to us. A person's decision about a key outweighs the place of the key."""
         match agent.decided:
             case "trusted":
                 return "trusted"
@@ -48,7 +48,7 @@ class TrustBook:
                 return "member" if self.is_member(agent.peer_id) else "stranger"
 
     def standing(self, peer_id: PeerId, known: Peer | None) -> Standing:
-        """Who gets a place before others: own agents, those a person trusted, members. `known`: what we know of it."""
+        """The standing of a peer, by which it gets a place before others. `known`: its entry in the directory."""
         if known is not None:
             return _STANDINGS[self.of(known)]
         if self._is_own(str(peer_id)):

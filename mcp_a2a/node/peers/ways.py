@@ -1,4 +1,4 @@
-"""Which agents at URLs are agents with a key: one agent, however many ways lead to it.
+"""The agents at URLs that are agents with a key: one agent, however many ways lead to it.
 
 A URL belongs to a key where its card is signed by that key *and* names no place but the origin that it was read from:
 a card that another host shows makes no such link. What belongs together is shown as one agent, and its names lead to

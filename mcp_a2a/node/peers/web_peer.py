@@ -17,7 +17,7 @@ from mcp_a2a.store.web import WebRow
 from mcp_a2a.web_ports import Range, WebAgent
 
 TYPED, NEAR, TASK, LAN = "typed", "near", "task", "lan"
-"""How we came to know an agent: by a person, at a public or at a private address; by a task; on the LAN."""
+"""The origin of an agent: named by a person, at a public or at a private address; by a task; seen on the LAN."""
 
 RANGES = {TYPED: Range.PUBLIC, NEAR: Range.ANYWHERE, TASK: Range.PUBLIC_HTTPS, LAN: Range.ANYWHERE}
 """An agent that was public when a person added it does not get at private addresses by moving its name there."""
@@ -29,7 +29,7 @@ class WebPeer:
 
     row: WebRow
     read_at: float = float("-inf")
-    """When its card was read, by the event loop's clock."""
+    """The time at which its card was read, by the event loop's clock."""
     trouble: str = ""
     """Why it could not be reached the last time."""
     is_removed: bool = False
@@ -37,12 +37,12 @@ class WebPeer:
 
     @property
     def url(self) -> str:
-        """What it is known by."""
+        """The URL by which it is known."""
         return self.row.url
 
     @property
     def name(self) -> str:
-        """What it calls itself, as names are shown; where it is, if nothing of that can be."""
+        """Its own name, as names are shown; its URL, if the name cannot be shown."""
         return claimed_name(self.row.name) or shown_name(urlsplit(self.url).hostname or "") or "unnamed"
 
     @property
@@ -76,17 +76,17 @@ class WebPeer:
 
     @property
     def card(self) -> AgentCard:
-        """What it says of itself."""
+        """Its card."""
         return self.row.card
 
     @property
     def skills(self) -> tuple[AgentSkill, ...]:
-        """What it offers."""
+        """Its skills."""
         return self.row.card.skills
 
     @property
     def interfaces(self) -> tuple[AgentInterface, ...]:
-        """Where it says that it is."""
+        """The interfaces on its card."""
         return self.row.card.supported_interfaces
 
     @property
@@ -97,7 +97,7 @@ class WebPeer:
 
     @property
     def agent(self) -> WebAgent:
-        """How it may be called."""
+        """The agent with the credentials and the range for calls."""
         return WebAgent(self.row.url, self.row.card, RANGES[self.row.origin], self.row.headers)
 
     @property
@@ -126,12 +126,12 @@ class WebPeer:
 
     @property
     def last_seen(self) -> float | None:
-        """When it answered last, by the wall clock."""
+        """The time of its last answer, by the wall clock."""
         return self.row.last_seen
 
 
 def way_to_allow(agent: WebAgent, error: AddressNotAllowedError) -> Remedy:
-    """What a person may do about an address that an agent may not be called at."""
+    """The remedy for an address at which an agent may not be called."""
     refused = _host(error.url)
     elsewhere = [one.url for one in agent.card.supported_interfaces if refused == _host(one.url)]
     elsewhere = [url for url in elsewhere if origin(url)[1:] != origin(agent.url)[1:]]

@@ -1,1 +1,1 @@
-"""What every service of a node stands on: clocks, changes, the table of its questions."""
+"""The base of all services of a node: clocks, changes, the table of its requests."""

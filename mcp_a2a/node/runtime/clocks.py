@@ -36,7 +36,7 @@ class Clocks:
         self._offset = wall - up
         self.witnesses = Witnesses()
         self.refused: dict[PeerId, int] = {}
-        """How many messages of a peer were not taken because of a clock."""
+        """The number of messages of each peer that were refused because of a clock."""
         self.on_jump: Callable[[float], None] = lambda _: None
         """Called when the wall clock was set, with by how many seconds."""
         self.on_testimony: Callable[[PeerId], None] = lambda _: None
@@ -67,11 +67,11 @@ class Clocks:
         return self._aging
 
     def stamp(self) -> float:
-        """What happens now is kept from this time on."""
+        """The time with which to date an event for its later deletion (`protocol.aging`)."""
         return self._read().stamp
 
     def aged(self) -> float:
-        """What is over by this time may be deleted."""
+        """The time by which to delete: a thing that has expired by then may go (`protocol.aging`)."""
         wall, sound, _ = self.all()
         return min(wall, sound)
 
@@ -84,7 +84,7 @@ class Clocks:
         return self.all()[1]
 
     def since(self) -> float:
-        """What was written at a later sound time is as old as that says."""
+        """The sound time from which on dates are reliable: a record dated later is as old as its date says."""
         return self._read().since
 
     def mark(self) -> Mark:
@@ -109,7 +109,7 @@ class Clocks:
             del self.refused[next(iter(self.refused))]  # keys cost nothing
 
     def blame(self, peer: PeerId) -> str:
-        """Whose clock is off between this peer and us, and by how much; empty where they agree."""
+        """A sentence about a difference between a peer's clock and ours; empty if they agree."""
         wall, up = self.now(), self.uptime()
         difference = self.witnesses.difference(peer, wall, up)
         if difference is None or abs(difference) <= AGREEMENT_SECONDS:
@@ -117,7 +117,7 @@ class Clocks:
         return f"its clock is {_apart(difference)} this machine's; {self._standing(wall, up)}"
 
     def trouble(self, name: Name) -> tuple[str, ...]:
-        """What people should know about clocks, in sentences; nothing while all agree."""
+        """Sentences for people about clocks that differ; none while all agree."""
         wall, up = self.now(), self.uptime()
         apart = self._apart(wall, up)
         if not apart:
@@ -138,7 +138,7 @@ class Clocks:
         return dict(sorted(apart.items(), key=lambda item: (-self.refused.get(item[0], 0), -abs(item[1]))))
 
     def _standing(self, wall: float, up: float) -> str:
-        """How our own clock stands among the others."""
+        """A sentence about our own clock among the others."""
         differences = self.witnesses.differences(wall, up).values()
         off = [seconds for seconds in differences if abs(seconds) > AGREEMENT_SECONDS]
         agreeing = len(differences) - len(off)

@@ -1,4 +1,4 @@
-"""What every service of a node shares, and how they tell each other that something changed."""
+"""The context that all services of a node share, and the changes of which they notify each other."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Changes:
         """Called with every change of a task, before any waiter wakes."""
 
     def event(self, key: str = "") -> Change:
-        """What the next `notify(key)` makes happen."""
+        """The event of the next `notify(key)`."""
         change = self._events.get(key)
         if change is None:
             change = self._events[key] = Change()
@@ -87,7 +87,7 @@ class Context:
     clock: Callable[[], float]
     """Wall clock, seconds since the epoch. What we make is dated by it; it may jump."""
     clocks: Clocks
-    """What is deleted by age and what others made is judged by these."""
+    """The clocks by which records are deleted for their age and dates of others are judged."""
     started_at: float
     """Higher than at any start before, whatever the wall clock says: seconds since the epoch, or later. Numbers that
     must rise over restarts start from it."""
@@ -102,12 +102,12 @@ class Context:
 
     @cached_property
     def spool(self) -> Spool:
-        """Where files are on their way."""
+        """The folder of files in flight."""
         return Spool(self.database.path.parent)
 
     @property
     def first_number(self) -> int:
-        """What `next_number` gave first: what has a lower one was journalled before the last start."""
+        """The first value of `next_number`: a message with a lower one was journalled before the last start."""
         return first_number(self.started_at)
 
     @cached_property
@@ -125,7 +125,7 @@ class Context:
 
 
 def first_number(started_at: float) -> int:
-    """Where the numbers of a node start."""
+    """The first number of a node."""
     return int(started_at * 1_000_000_000)
 
 

@@ -1,4 +1,4 @@
-"""What a node is made of; the composition root chooses."""
+"""The parts of a node; the composition root chooses them."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class NodeParts:
     transports: Sequence[Transport]
     lookups: Sequence[AddressLookup]
     card: AgentCard
-    """What it says of itself; its name is given, kept or its own."""
+    """The card of its agent; its name is given, kept or its own."""
     accept: str
     wall_clock: Callable[[], float]
     uptime: Callable[[], float]
@@ -40,7 +40,7 @@ class NodeParts:
     """One of the transports."""
     networks: NetworkFolder
     own_addresses: Callable[[int], Sequence[DirectAddr]]
-    """Where others on our networks may dial a port of ours."""
+    """The addresses at which others on our networks may dial a port of ours."""
     near: Callable[[DirectAddr], bool]
     """True if an address that a member names is worth dialling from here."""
     moved: Callable[[], Awaitable[None]] | None = None
@@ -49,7 +49,7 @@ class NodeParts:
     given_name: str | None = None
     """The name that its process was started with: it counts as long as that runs."""
     own_name: str = ""
-    """What it is called where no name is given or kept."""
+    """Its name where none is given or kept."""
     boot: str = ""
     """Names this start of the machine; empty where that is not told."""
     lease_seconds: float = LEASE_SECONDS
@@ -62,7 +62,7 @@ class NodeParts:
     web: WebCalls | None = None
     """The client for agents at URLs; None: no such agent is called."""
     web_watch: WebWatch | None = None
-    """Who sees A2A agents that announce themselves."""
+    """The lookup of A2A agents that announce themselves."""
 
     @property
     def folder(self) -> Path:
@@ -71,5 +71,5 @@ class NodeParts:
 
     @property
     def files_folder(self) -> Path:
-        """Where files of others are written on request."""
+        """The folder for files of others that are saved on request."""
         return self.downloads or self.home / "files"

@@ -1,4 +1,4 @@
-"""What an answer makes of its task: the events that its holder told."""
+"""The events of a task in an answer of its holder."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def _made(task: Task, answer: AnswerRequest) -> Made:
 
 
 def _before(artifacts: tuple[Artifact, ...], content: tuple[Part, ...]) -> tuple[Part, ...]:
-    """What was streamed as the result and stays: a text at the end stands for all of it, files follow it."""
+    """The streamed parts of the result that stay: a text at the end replaces all of them, files follow them."""
     if any(part.text is not None for part in content):
         return ()
     return next((artifact.parts for artifact in artifacts if artifact.artifact_id == RESULT), ())

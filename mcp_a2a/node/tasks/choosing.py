@@ -55,7 +55,7 @@ class Choosing:
     attaching: Attaching
 
     def sent_by_skill(self, request: SendTaskBySkillRequest) -> Task | None:
-        """What an earlier call with the same key came to, unless an agent at a URL has refused it.
+        """The task of an earlier call with the same key, unless an agent at a URL has refused it.
 
         Raises:
             KeyReusedError: that was another request.
@@ -203,7 +203,7 @@ async def _is_there(choice: _Choice, candidate: Candidate, courier: TaskCourier,
 def _entrusted(
     courier: TaskCourier, task: Task, candidate: Candidate, tried: tuple[str, ...], now: float
 ) -> tuple[Change, list[OutboxRow]]:
-    """What gives the task to this candidate: all that its caller has said, the request first.
+    """The change and the messages that give a task to this candidate, with all of its caller's messages.
 
     Raises:
         TransitionError: its agent has accepted it, or it ended.

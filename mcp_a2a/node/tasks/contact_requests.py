@@ -1,4 +1,4 @@
-"""What strangers send: it is held until the owner of this node decides, and a stranger has little room here."""
+"""Messages of strangers: held until the owner of this node decides, within little room for each stranger."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ class ContactRequests:
 
 
 def _host_of(link: Link) -> str:
-    """Where a stranger's message comes from, as far as that tells strangers apart."""
+    """The host that a stranger's message comes from, as far as it tells strangers apart."""
     if link.is_relayed:
         return RELAYED
     host = host_in(link.address)

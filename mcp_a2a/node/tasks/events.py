@@ -1,4 +1,4 @@
-"""What happens to a task, for its followers: its log, in A2A's words.
+"""The log of a task for its followers, in A2A's words.
 
 A reader names the cursor up to which it knows the task. What is behind that is the same for every reader, in the same
 order, in each process and after a restart. Where it is not all kept, the reader gets the whole task once more.
@@ -25,7 +25,7 @@ from mcp_a2a.store.task_events import Entry, Page, cursor_of, page_after
 
 @dataclass(frozen=True)
 class Reading:
-    """What a reader gets: `whole` where it begins, else what came since."""
+    """The answer for a reader: the task at the beginning (`whole`), else the events since its cursor."""
 
     whole: Task | None
     events: tuple[StreamResponse, ...]
@@ -57,7 +57,7 @@ class Events:
         return Beginning(whole, read(partial(cursor_of, task=whole)))
 
     async def read(self, task_id: str, cursor: str | None, seconds: float, *, to_end: bool = False) -> Reading:
-        """What is behind a cursor.
+        """The events behind a cursor.
 
         Args:
             task_id: the whole id.
@@ -102,7 +102,7 @@ def _told(connection: sqlite3.Connection, task_id: str, page: Page, *, over: boo
 
 
 def _events(entry: Entry, task_id: str, context_id: str, ended: Task | None) -> Iterator[StreamResponse]:
-    """What an entry of the log is for a client of A2A; nothing, where A2A has no word for it."""
+    """The A2A events of an entry of the log; none, if A2A has no word for it."""
     whole = (ArtifactChunk(artifact=one, append=False, last_chunk=True) for one in entry.replaced(ended))
     for chunk in (*entry.chunks(), *whole):
         made = TaskArtifactUpdateEvent(task_id=task_id, context_id=context_id, artifact=shown_artifact(chunk.artifact),

@@ -55,7 +55,7 @@ class Order:
     """Leases being committed."""
     ready: anyio.Event = field(default_factory=anyio.Event)
     settled: anyio.Event | None = None
-    """Where it waits for those: set when nothing is being committed for it any more."""
+    """Set when no lease is being committed for it any more."""
     abandoned: bool = False
 
     @property
@@ -174,7 +174,7 @@ class Inbox:
         return order.leased
 
     def _give_back(self, leased: list[Task], holder: str) -> None:
-        """What was leased to a call that was cancelled is read by no holder: it was never an attempt."""
+        """Return the leases of a cancelled call: no holder has read these tasks, so they were no attempts."""
         for record in leased:
             self._context.database.enqueue(_unlease(record.id, holder), lambda _: self.offer())
 
@@ -287,7 +287,7 @@ class Inbox:
 
     @property
     def kept(self) -> int:
-        """How many finished answers wait for room to be stored."""
+        """The number of finished answers that wait for room to be stored."""
         return len(self._kept_now())
 
     def _kept_now(self) -> frozenset[str]:

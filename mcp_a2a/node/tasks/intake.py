@@ -1,4 +1,4 @@
-"""What comes in: opened, checked, and applied once; acknowledged only after the commit.
+"""Received envelopes: opened, checked, and applied once; acknowledged only after the commit.
 
 | type | accepted from |
 |---|---|

@@ -78,7 +78,7 @@ class Leasing:
 
 
 def next_of_inbox(items: tuple[InboxItem, ...], held: int) -> str:
-    """What to do with what was leased."""
+    """The next step with the leased tasks, in a sentence."""
     strangers = (
         f" {many(held, 'message from strangers waits', 'messages from strangers wait')} for your user's decision: "
         "accept_contact asks for it, or your user runs `mcp-a2a inbox`."

@@ -49,7 +49,7 @@ UNREAD_SECONDS = 120.0
 """After so long without a reader nothing is noted any more."""
 
 SET_BACK_SECONDS = 60.0
-"""Where the clock was set back, changes since then are dated before; so much before now is still news."""
+"""Seconds for which a change is still news: where the clock was set back, changes since then are dated before."""
 
 REFUSED_RATE = Rate(per_second=1 / 60, burst=1)
 """Of one blocked sender: it may try a thousand times a minute."""
@@ -57,7 +57,7 @@ REFUSED_RATE = Rate(per_second=1 / 60, burst=1)
 
 @dataclass(frozen=True, slots=True)
 class _Told:
-    """How far a task was told."""
+    """The point up to which a task was told."""
 
     number: int = 0
     """Of its newest event that was looked at."""
@@ -102,7 +102,7 @@ class News:
     def __init__(self, context: Context, intake: Intake, networks: Networks, called: Callable[[str, str], str]) -> None:
         self._context = context
         self._called = called
-        """What the owner calls the agent with a did or URL, which calls itself by the second name."""
+        """The owner's name for the agent with a did or URL, whose own name is the second argument."""
         self._run = context.fresh_id()
         self._events: deque[tuple[int, EventView]] = deque(maxlen=MAX_EVENTS)
         self._number = 0
@@ -123,7 +123,7 @@ class News:
 
     @answers(NewsRequest)
     async def read(self, request: NewsRequest) -> NewsView:
-        """What came after the number of the request, waiting for it; without one, nothing yet and the number."""
+        """The events after the number of the request, waiting for them; without a number, only the newest number."""
         self._note(request)
         after = request.after if request.run == self._run and request.after is not None else self._number
         if after >= self._number and request.after is not None:

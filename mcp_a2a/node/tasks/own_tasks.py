@@ -33,7 +33,7 @@ AHEAD_SECONDS = 1.0
 
 
 def caller_peer(caller: str) -> str:
-    """Who the other side of a caller's task is."""
+    """The other side of a caller's task."""
     return f"{CALLER}{caller or 'owner'}"
 
 

@@ -47,7 +47,7 @@ MAX_OF_CALLER = 250
 
 ATTEMPTS = 6
 RETRY = Backoff()
-"""How often an event is posted to a URL that does not take it, and the pauses in between."""
+"""The attempts to post an event to a URL that does not take it, and the pauses in between."""
 
 AWAY = Backoff(60.0, 900.0)
 """Pauses after that."""
@@ -217,7 +217,7 @@ class Pushes:
         return True
 
     def _told_of(self, config: TaskPushNotificationConfig, reading: Reading) -> Iterator[StreamResponse]:
-        """What is posted of what happened."""
+        """The events that are posted."""
         whole = reading.whole
         if self._hooks is not None and self._hooks.tells_whole_tasks(config) and reading.events:
             task_id = config.task_id or ""
@@ -255,7 +255,7 @@ class Pushes:
 
 
 class _Absence:
-    """How long a hook takes nothing."""
+    """The time since which a hook takes nothing."""
 
     def __init__(self) -> None:
         self._since, self._rounds = float("inf"), 0

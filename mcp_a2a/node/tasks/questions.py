@@ -36,7 +36,7 @@ from mcp_a2a.store.opening import damage
 from mcp_a2a.store.task_lists import Position, list_tasks, parse_position, position_token
 
 MAIL_SECONDS = 1.5
-"""How long a list of tasks waits for relays that may still bring something."""
+"""Seconds that a list of tasks waits for relays that may still bring updates."""
 
 _Sent = TypeVar("_Sent", SendTaskRequest, SendTaskBySkillRequest)
 
@@ -102,14 +102,14 @@ class Tasks:
 
     @answers(GetTaskRequest)
     async def get_task(self, request: GetTaskRequest) -> TaskView:
-        """Where a task stands."""
+        """The state of a task."""
         await self.sending.look(self.sending.latest(request.task_id))
         record = self.sending.latest(request.task_id)
         record = await self.sending.waiting.wait(record, request.until, request.wait_seconds)
         return self.shown.view(record, request.text_offset, request.text_limit)
 
     def remembered(self, request: GetTaskRequest) -> TaskView:
-        """Where a task stands, as far as it is known here."""
+        """The state of a task, as far as it is known here."""
         return self.shown.view(self.sending.latest(request.task_id), request.text_offset, request.text_limit)
 
     @answers(ReplyRequest)
@@ -176,7 +176,7 @@ class Tasks:
 
     @answers(FilesRequest)
     async def open_files(self, request: FilesRequest) -> FilesView:
-        """How to read the files of a task."""
+        """Access to the files of a task."""
         record = self.sending.latest(request.task_id)
         if request.caller is not None and (record.caller != request.caller or record.id != request.task_id):
             raise TaskNotFoundError(request.task_id)

@@ -1,4 +1,4 @@
-"""How many new tasks a peer may send: strangers let in by `--accept anyone` few, members and trusted peers many."""
+"""Quotas of new tasks per peer: few for strangers let in by `--accept anyone`, many for members and trusted peers."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class TaskQuota:
         return wait
 
     def give_back(self, peer: PeerId, trust: Trust, now: float) -> None:
-        """What was taken was no new task."""
+        """Give a token back: the message was no new task."""
         for bucket in self._buckets(peer, trust, now):
             bucket.spend(-1)
 

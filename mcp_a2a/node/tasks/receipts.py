@@ -1,4 +1,4 @@
-"""What the sender of an envelope is answered: a receipt once it is stored, or why it is not."""
+"""Answers to the sender of an envelope: a receipt once it is stored, or the reason of a refusal."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a received message makes of its task, within one transaction.
+"""The change of a task by a received message, within one transaction.
 
 Each method returns the change, or None where the message changes nothing: it was applied before, or is not for this
 task. Then it is acknowledged all the same, because sending it again would change nothing. A `Refusal` stores nothing.
@@ -58,7 +58,7 @@ FORGOTTEN = "forgotten"
 WITHDRAWN = "(withdrawn by its sender before it arrived)"
 
 GAP_RETRY_SECONDS = 0.2
-"""When a chunk of an artifact overtook another, it is asked for again so soon."""
+"""Seconds after which a chunk of an artifact that overtook another is asked for again."""
 
 
 @dataclass(frozen=True)

@@ -223,7 +223,7 @@ class Sending:
         return before or await self.go_on(task_id, message, request)
 
     def turn(self, task_id: str, request: ReplyRequest) -> tuple[Message, Task | None]:
-        """What a reply says; and the task, where it was said there before.
+        """The message of a reply; and the task, if it has that message already.
 
         Raises:
             KeyReusedError: with its key, something else was said in this task.

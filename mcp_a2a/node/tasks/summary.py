@@ -1,4 +1,4 @@
-"""What a task is about, in one line each: what was asked, what its sender wrote since, and what came of it."""
+"""A task in three lines: its request, its sender's last message, and its answer."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ LINE_CHARS = 160
 """Characters of a line; the whole text is in the messages and artifacts of the task."""
 
 _SCANNED_CHARS = 64 * LINE_CHARS
-"""How far into a text its first line is looked for."""
+"""Characters of a text in which its first line is looked for."""
 
 
 def request_of(record: Task) -> str:
-    """What was asked first."""
+    """The request, in one line."""
     said = record.said
     return _line(said[0].parts) if said else ""
 
 
 def reply_of(record: Task) -> str | None:
-    """What its sender wrote last, where that is not the request: an answer to a question, or something more."""
+    """The sender's last message, if it is not the request: an answer to a question, or a further message."""
     said = record.said
     return _line(said[-1].parts) if len(said) > 1 else None
 

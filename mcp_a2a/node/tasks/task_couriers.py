@@ -1,4 +1,4 @@
-"""What differs between the kinds of agents that tasks are sent to: how a task gets to one, and what is known of it."""
+"""The courier of tasks for each kind of agent: sending, cancelling, and the state of delivery."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ class TaskCourier(Protocol):
         """Ask the agent about a task, for a moment. What the caller knew of the task is old then."""
 
     def way(self, task: Task) -> Way:
-        """How a task gets to its agent, or why not yet."""
+        """The route of a task to its agent, or the reason why there is none yet."""
 
 
 TaskCouriers: TypeAlias = Mapping[Counterpart, TaskCourier]
@@ -200,7 +200,7 @@ class SealedTasks:
         await self.inquiry.question(task)
 
     def way(self, task: Task) -> Way:
-        """What stands in the way of a task that is not delivered; or why it goes through a relay."""
+        """The obstacle of a task that is not delivered; or the reason why it goes through a relay."""
         peer_id = PeerId.parse_untrusted(task.peer)
         peer = self.directory.known(peer_id)
         link = peer.link if peer is not None else None
@@ -249,7 +249,7 @@ class HttpTasks:
             raise NoRouteError(agent.name, [with_short_urls(error.message)]) from error
 
     async def check_files(self, agent: RemoteAgent, attached: Attached) -> None:
-        """What is too large is found when it is sent."""
+        """Check nothing: a file that is too large is found when it is sent."""
 
     def opening(self, change: Change) -> OutboxRow:
         """See `TaskCourier`."""

@@ -22,7 +22,7 @@ from mcp_a2a.protocol.times import iso
 
 @dataclass(frozen=True)
 class Way:
-    """How a task gets to its agent, or why not yet."""
+    """The route of a task to its agent, or the reason why there is none yet."""
 
     route: str | None = None
     tried: tuple[str, ...] = ()
@@ -84,7 +84,7 @@ def task_view(  # noqa: PLR0913  a record, and what the node knows beside it
 
 
 def standing(record: Task, now: float) -> TaskView:
-    """Where a received task stands, and nothing of what was said in it."""
+    """The state of a received task, without its texts."""
     return TaskView(
         task_id=record.id,
         direction="received",
@@ -134,7 +134,7 @@ def _page(text: str | None, offset: int, limit: int | None) -> tuple[str | None,
 
 
 def _answer_beside(record: Task) -> Iterator[Artifact]:
-    """What an answer or a question holds beside its text, where it is a message: A2A has data and files in either."""
+    """The data and files of an answer or a question that is a message: A2A has them in either."""
     said = record.status.message
     if said is None:
         return

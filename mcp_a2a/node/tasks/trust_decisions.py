@@ -1,4 +1,4 @@
-"""What a person decides about other agents: trusting, blocking, forgetting them."""
+"""Decisions of a person about other agents: to trust, block or forget them."""
 
 from __future__ import annotations
 

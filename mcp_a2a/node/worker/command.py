@@ -45,13 +45,13 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 KEPT_VARIABLES = ("PATH", "HOME", "LANG", "TERM", "TMPDIR", "USER")
-"""What a program gets of our environment, beside `LC_*` and what its owner names: nothing secret."""
+"""Variables of our environment that a program gets, beside `LC_*` and those its owner names: no secrets."""
 
 DRAIN_SECONDS = 0.3
-"""How long the output of a program that has ended is waited for: something it left may hold the pipe."""
+"""Seconds to wait for the output of a program that has ended: a child that it left may hold the pipe."""
 
 ROOM_SECONDS = 2.0
-"""How often it is tried again to write files for which the disk has no room."""
+"""Seconds between attempts to write files for which the disk has no room."""
 
 STDERR_TAIL_BYTES = 16_384
 STDERR_LINES = 10
@@ -64,7 +64,7 @@ others some programs make exit codes of their own."""
 
 @dataclass(frozen=True)
 class Limits:
-    """What a program may use for one task."""
+    """The limits of a program for one task."""
 
     idle_seconds: float = 600.0
     """Without a byte of output: coding agents say nothing for minutes."""

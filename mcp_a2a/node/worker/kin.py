@@ -61,7 +61,7 @@ def workers_on(task_id: str) -> list[int]:
 
 
 def hop_of_ancestors() -> int:
-    """How often the work was passed on that this process is a part of, as those say that it descends from.
+    """The number of agents that passed on the work of this process, by the word of its ancestors.
 
     Programs between a command and us start us in a clean environment: MCP clients do, and `env -i` and `sudo`. 0 where
     the system does not tell.

@@ -42,7 +42,7 @@ class Child:
             self._stdin = -1
 
     async def read(self, pipe: int) -> AsyncIterator[bytes]:
-        """What it writes to `stdout` or `stderr`, until the last holder of that pipe is gone."""
+        """Its output on `stdout` or `stderr`, until the last holder of that pipe is gone."""
         while True:
             await anyio.wait_readable(pipe)
             try:

@@ -19,7 +19,7 @@ from mcp_a2a.node.worker import kin
 logger = logging.getLogger(__name__)
 
 LEAVE_SECONDS = 1.0
-"""How long the guard of a process that ends may take to notice."""
+"""Seconds in which the guard of a process that ends must notice it."""
 
 
 class ProcessGuard:
@@ -95,6 +95,6 @@ class ProcessGuard:
 
 
 process_guard = ProcessGuard()
-"""That of this process."""
+"""The guard of this process."""
 
 atexit.register(process_guard.close)

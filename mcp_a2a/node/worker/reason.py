@@ -1,4 +1,4 @@
-"""What an error of a skill says."""
+"""The reason in an error of a skill."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ MAX_CHARS = 10_000
 
 
 def reason_of(error: BaseException) -> str:
-    """What an error of a skill says, in a sentence for the sender of its task. Never raises."""
+    """The reason in an error of a skill, as a sentence for the sender of its task. Never raises."""
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     if isinstance(error, SystemExit) and (error.code is None or isinstance(error.code, int)):

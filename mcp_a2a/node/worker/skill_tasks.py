@@ -1,4 +1,4 @@
-"""What a skill starts with `asyncio.create_task`: an exit in there would end the event loop, and every other task.
+"""Tasks that a skill starts with `asyncio.create_task`: an exit in one would end the event loop, and all others.
 
 asyncio raises SystemExit and KeyboardInterrupt of a task out of the loop as well, where nothing of a skill can catch
 them. Here they stay in the task, and reach the code that awaits it.

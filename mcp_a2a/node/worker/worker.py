@@ -42,13 +42,13 @@ PATIENCE_SECONDS = 0.25
 
 TICK_SECONDS = 0.5
 ASKING_TICK_SECONDS = 5.0
-"""How soon a handler that waits for a reply learns that the sender withdrew instead."""
+"""Seconds after which a handler that waits for a reply learns of a withdrawal."""
 
 LONG_SECONDS = 1.0
 """A task that runs longer is announced, in the log and to its sender; a shorter one is only reported when it ends."""
 
 RETRIES = 5
-"""How often an answer is tried that the node does not take for another reason than trouble that passes."""
+"""The number of attempts for an answer that the node refuses for a reason that does not pass."""
 
 TOLD_AGAIN = 30
 """After so many failures the log says it again."""
@@ -58,7 +58,7 @@ ANSWER = Backoff(0.1, 2.0)
 """A finished answer is tried again at least so often: well within the time in which its lease ends."""
 
 GRACE_SECONDS = 1.0
-"""How long handlers may go on when the worker stops."""
+"""Seconds for which handlers may go on when the worker stops."""
 
 
 Kind = Literal["working", "completed", "failed", "rejected", "canceled", "input_required", "crashed", "lost"]
@@ -102,7 +102,7 @@ class Worker:
         self._jobs: dict[str, Job] = {}
         self._busy = 0
         self._slot_freed: anyio.Event | None = None
-        """Where a slot is waited for."""
+        """Set when a slot is free."""
         self._job_begun = anyio.Event()
         self._listening: anyio.CancelScope | None = None
         self._own_context = copy_context()
@@ -144,7 +144,7 @@ class Worker:
                 await anyio.lowlevel.checkpoint()  # the work begins before more of it is looked for
 
     async def _room(self) -> int:
-        """How many tasks fit. Waits a moment when none does, and then says so."""
+        """The number of free slots; waits a moment when there is none, and then returns 0."""
         if self._busy >= self._concurrency:
             with anyio.move_on_after(PATIENCE_SECONDS):
                 await self._wait_for_slot()
