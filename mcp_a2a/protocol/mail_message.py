@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import KW_ONLY, dataclass, field
 from enum import Enum, auto
 
 from mcp_a2a.protocol.connections import Wire
@@ -16,54 +17,32 @@ class Place(Enum):
     DISK = auto()
 
 
+@dataclass(eq=False, repr=False, slots=True)
 class Message:
     """An envelope for `recipient` that `depositor` brought."""
 
-    __slots__ = (
-        "_digest",
-        "depositor",
-        "envelope",
-        "envelope_id",
-        "expires",
-        "is_absent",
-        "is_queued",
-        "is_settled",
-        "number",
-        "place",
-        "recipient",
-        "size",
-        "unknown_to",
-    )
+    number: int
+    recipient: bytes
+    envelope_id: bytes
+    depositor: bytes
+    _: KW_ONLY
+    envelope: bytes
+    expires: float
+    """On the wall clock."""
+    place: Place = Place.MEMORY
+    size: int = field(init=False)
+    is_queued: bool = False
+    """True if it is waiting, offered or paused."""
+    is_absent: bool = False
+    """True if it is paused, and its envelope on the disk only."""
+    unknown_to: tuple[Wire, ...] = ()
+    """Connections of its recipient's key that do not know its key or task, and the one that is being asked."""
+    is_settled: bool = False
+    """True if it was finally answered, expired or refused."""
+    _digest: int = 0
 
-    def __init__(  # noqa: PLR0913  a row
-        self,
-        number: int,
-        recipient: bytes,
-        envelope_id: bytes,
-        depositor: bytes,
-        *,
-        envelope: bytes,
-        expires: float,
-        place: Place = Place.MEMORY,
-    ) -> None:
-        self.number = number
-        self.recipient = recipient
-        self.envelope_id = envelope_id
-        self.depositor = depositor
-        self.envelope = envelope
-        self.size = len(envelope)
-        self.expires = expires
-        """On the wall clock."""
-        self.place = place
-        self.is_queued = False
-        """True if it is waiting, offered or paused."""
-        self._digest = 0
-        self.is_absent = False
-        """True if it is paused, and its envelope on the disk only."""
-        self.unknown_to: tuple[Wire, ...] = ()
-        """Connections of its recipient's key that do not know its key or task, and the one that is being asked."""
-        self.is_settled = False
-        """True if it was finally answered, expired or refused."""
+    def __post_init__(self) -> None:
+        self.size = len(self.envelope)
 
     def is_the_same(self, depositor: bytes, envelope: bytes) -> bool:
         """True if the same depositor brings the same envelope again. An equal id proves nothing: ids are readable."""
