@@ -19,6 +19,7 @@ from mcp_a2a.api.request import Request
 from mcp_a2a.api.view import View
 from mcp_a2a.cli.remedies import WORDS
 from mcp_a2a.errors import McpA2AError
+from mcp_a2a.errors.agents import ConsentNeededError
 from mcp_a2a.errors.machine import ConfigurationError, NodeSilentError
 from mcp_a2a.errors.remedy import Remedy
 from mcp_a2a.errors.tasks import TaskNotFoundError
@@ -42,13 +43,20 @@ class DoubleRequest(Request[DoubleView]):
     number: int
 
 
+RAISED: Mapping[int, McpA2AError] = {
+    -1: TaskNotFoundError("task-x"),
+    -2: ConsentNeededError("https://agent.example/", "agent.example/#x", stranger=True, files=[("a.txt", 3)]),
+}
+"""What it raises for these numbers."""
+
+
 class Doubling(LocalNode):
     """Answers it."""
 
     @answers(DoubleRequest)
     async def double(self, request: DoubleRequest) -> DoubleView:
-        if request.number < 0:
-            raise TaskNotFoundError("task-x")
+        if request.number in RAISED:
+            raise RAISED[request.number]
         if request.number == 0:
             raise RuntimeError("a fault of ours")
         return DoubleView(number=2 * request.number)
@@ -87,13 +95,18 @@ async def test_a_new_operation_needs_its_question_and_its_method_and_nothing_els
         assert await asked(path, "double", {"number": 4}) == {"number": 8}
 
 
-async def test_an_error_reaches_both_clients_as_its_class_with_its_facts(tmp_path: Path) -> None:
-    there = TaskNotFoundError("task-x")
+@pytest.mark.parametrize("number", RAISED)
+async def test_an_error_reaches_both_clients_as_its_class_with_its_facts(tmp_path: Path, number: int) -> None:
+    there = RAISED[number]
     async with answering(tmp_path) as path, connect_control(path) as client:
-        for call in (partial(client.call, DoubleRequest(number=-1)), partial(asked, path, "double", {"number": -1})):
-            with pytest.raises(TaskNotFoundError) as here:
+        for call in (
+            partial(client.call, DoubleRequest(number=number)),
+            partial(asked, path, "double", {"number": number}),
+        ):
+            with pytest.raises(type(there)) as here:
                 await call()
             assert (str(here.value), here.value.details) == (str(there), there.details)
+            assert here.value.hint_in(WORDS) == there.hint_in(WORDS)
 
 
 async def test_a_fault_inside_says_who_failed_and_ends_no_conversation(tmp_path: Path) -> None:

@@ -62,6 +62,14 @@ async def test_a_closed_relay_serves_admitted_keys_and_members_of_admitted_netwo
         assert (await alice.submit(envelope(stranger.peer), Refused)).code == "no_mailbox"
 
 
+async def test_an_error_of_the_relay_comes_to_its_operator_with_its_remedy(open_relay: Open, tmp_path: Path) -> None:
+    async with open_relay(closed=True):
+        with pytest.raises(ConfigurationError, match="neither an agent's key nor a network's id") as refused:
+            await ask_relay(tmp_path, RelayAdmitRequest(member="bob"))
+    assert refused.value.hint == "Both look like did:key:z6Mk…: mcp-a2a id and mcp-a2a networks show them."
+    assert not refused.value.remedy.is_plain
+
+
 async def test_whoever_is_not_admitted_may_fetch_an_invitation_first_and_come_in_with_it(
     open_relay: Open, tmp_path: Path
 ) -> None:
