@@ -39,7 +39,7 @@ import queue
 import sqlite3
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -243,10 +243,8 @@ class Database:
         self._closing = True
         self._signals.put(True)  # noqa: FBT003  as above
         await anyio.to_thread.run_sync(self._thread.join)
-        for batch, outcomes in self._landed:
-            for pending, outcome in zip(batch, outcomes, strict=True):
-                if pending.awaited:
-                    pending.done(outcome)
+        told = (told for landed in self._landed for told in zip(*landed, strict=True))
+        _call_each(partial(pending.done, outcome) for pending, outcome in told if pending.awaited)
         async with self._aside:
             if self._third is not None:
                 self._third.close()
@@ -324,14 +322,8 @@ class Database:
     def _tell(self) -> None:
         """Call what follows the newest commits. Once the database is closed, `close` tells those that wait."""
         while self._landed and not self._closing:
-            following: list[Callable[[], None]] = [
-                partial(pending.done, outcome) for pending, outcome in zip(*self._landed.popleft(), strict=True)
-            ]
-            for call in (*following, *self._after_commit):
-                try:
-                    call()
-                except Exception:
-                    logger.exception("what should follow a commit failed")  # the others of its batch must still hear
+            told = zip(*self._landed.popleft(), strict=True)
+            _call_each([*(partial(pending.done, outcome) for pending, outcome in told), *self._after_commit])
 
     def _commit(self, batch: Sequence[_Pending]) -> list[object]:
         try:
@@ -382,6 +374,15 @@ class Database:
             forget_checked(self.path)  # the next start reads everything, and saves what is left
             return DatabaseDamagedError(str(self.path))
         return error if isinstance(error, _OUR_FAULT) else unusable(self.path, error)
+
+
+def _call_each(calls: Iterable[Callable[[], None]]) -> None:
+    """Call what follows commits; when one call fails, the others must still hear."""
+    for call in calls:
+        try:
+            call()
+        except Exception:
+            logger.exception("what should follow a commit failed")
 
 
 _OUR_FAULT = (sqlite3.ProgrammingError, sqlite3.IntegrityError, sqlite3.InterfaceError, sqlite3.NotSupportedError)

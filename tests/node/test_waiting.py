@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import get_args
 
@@ -10,6 +14,7 @@ import pytest
 
 from mcp_a2a.api.inbox import AnswerRequest, CheckInboxRequest
 from mcp_a2a.api.tasks import CancelRequest, GetTaskRequest, SendTaskRequest, TaskView, Until
+from mcp_a2a.errors.delivery import QueueFullError
 from mcp_a2a.protocol.model import Delivery
 from mcp_a2a.protocol.moment import Moment
 from tests.node.world import Person, World, acquainted
@@ -77,3 +82,76 @@ async def test_a_task_is_shown_as_it_is_when_the_time_is_over(world: World) -> N
         sent = await alice.api.call(SendTaskRequest(agent=world.did("bob"), message="la", wait_seconds=0))
         for until in get_args(Until):
             assert (await asked(alice, sent.task_id, until, 0.01)).delivery == Delivery.QUEUED
+
+
+@contextmanager
+def slow_disk(alice: Person) -> Iterator[threading.Event]:
+    """The writer of a node stands still until the event is set: what is journalled stays on its way."""
+    may_go, stands = threading.Event(), threading.Event()
+
+    def stand(_: sqlite3.Connection) -> None:
+        stands.set()
+        may_go.wait(WAITING)
+
+    alice.node.context.database.enqueue(stand, lambda _: None)
+    assert stands.wait(WAITING)
+    try:
+        yield may_go
+    finally:
+        may_go.set()
+
+
+async def test_a_caller_that_gives_up_while_the_disk_is_slow_has_sent_its_task(world: World) -> None:
+    async with world.person("alice") as alice, world.person("bob") as bob:
+        await acquainted(alice, bob)
+        ended = anyio.Event()
+
+        async def send() -> None:
+            try:
+                await alice.api.call(SendTaskRequest(agent="bob", message="la", wait_seconds=WAITING))
+            finally:
+                ended.set()
+
+        async with anyio.create_task_group() as tasks:
+            with slow_disk(alice) as may_go:
+                tasks.start_soon(send)
+                await anyio.wait_all_tasks_blocked()
+                tasks.cancel_scope.cancel()
+                with anyio.CancelScope(shield=True):
+                    await anyio.wait_all_tasks_blocked()
+                    assert not ended.is_set(), "a caller leaves when it is known what became of its task"
+                    may_go.set()
+                    await ended.wait()
+        (item,) = (await bob.api.call(CheckInboxRequest(wait_seconds=WAITING))).items
+        assert item.text == "la"
+
+
+@pytest.mark.parametrize("seconds", [0.0, 0.01])
+async def test_the_disk_is_waited_for_by_a_caller_that_has_no_time(world: World, seconds: float) -> None:
+    async with world.person("alice") as alice, world.person("bob") as bob:
+        await acquainted(alice, bob)
+        views = list[TaskView]()
+
+        async def send() -> None:
+            views.append(await alice.api.call(SendTaskRequest(agent="bob", message="la", wait_seconds=seconds)))
+
+        async with anyio.create_task_group() as tasks:
+            with slow_disk(alice) as may_go:
+                tasks.start_soon(send)
+                await anyio.sleep(2 * seconds)
+                await anyio.wait_all_tasks_blocked()
+                assert not views
+                may_go.set()
+        assert (await asked(alice, views[0].task_id, "taken")).delivery == Delivery.DELIVERED
+
+
+async def test_a_task_that_the_journal_does_not_take_is_not_sent_and_not_waited_for(world: World) -> None:
+    async with world.person("alice") as alice, world.person("bob") as bob:
+        await acquainted(alice, bob)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("mcp_a2a.node.tasks.task_couriers.MAX_OUTBOX", 0)
+            with pytest.raises(QueueFullError), anyio.fail_after(WAITING / 2):
+                await alice.api.call(SendTaskRequest(agent="bob", message="la", wait_seconds=WAITING))
+        assert not (await bob.api.call(CheckInboxRequest(wait_seconds=0))).items
+        sent = await alice.api.call(SendTaskRequest(agent="bob", message="lo", wait_seconds=0))
+        assert (await asked(alice, sent.task_id, "taken")).delivery == Delivery.DELIVERED
