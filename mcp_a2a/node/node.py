@@ -14,10 +14,10 @@ import anyio
 
 from mcp_a2a.node.agents.agent_views import AgentViews
 from mcp_a2a.node.clock_watch import ClockWatch
+from mcp_a2a.node.delivery.http import WebCourier
 from mcp_a2a.node.delivery.inquiry import Inquiry
 from mcp_a2a.node.delivery.outbox import Outbox
 from mcp_a2a.node.delivery.outcomes import Outcomes
-from mcp_a2a.node.delivery.web_courier import WebCourier
 from mcp_a2a.node.files.attaching import Attaching
 from mcp_a2a.node.files.files import Files
 from mcp_a2a.node.housekeeping import Housekeeping

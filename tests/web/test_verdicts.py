@@ -141,7 +141,7 @@ async def test_an_agent_that_asks_for_a_pause_gets_it(world: World, monkeypatch:
         await anyio.lowlevel.checkpoint()
         return False
 
-    monkeypatch.setattr("mcp_a2a.node.delivery.web_courier.wait_until", pass_at_once)
+    monkeypatch.setattr("mcp_a2a.node.delivery.http.wait_until", pass_at_once)
     busy = iter([True, False])
 
     async def answer(heard: Heard) -> object:
@@ -200,7 +200,7 @@ async def test_a_task_that_its_agent_breaks_over_has_failed_and_may_be_sent_agai
 async def test_a_failure_while_a_task_is_looked_at_does_not_end_it(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mcp_a2a.node.delivery.web_courier.RETRY", Backoff(cap=0.05))
+    monkeypatch.setattr("mcp_a2a.node.delivery.http.RETRY", Backoff(cap=0.05))
     failing = iter([True, True, False])
 
     async def answer(heard: Heard) -> object:
@@ -219,8 +219,8 @@ async def test_a_task_that_its_agent_broke_over_and_never_ends_has_failed(
     monkeypatch: pytest.MonkeyPatch,
     ends: bool,  # noqa: FBT001
 ) -> None:
-    monkeypatch.setattr("mcp_a2a.node.delivery.web_courier.RETRY", Backoff(cap=0.01))
-    monkeypatch.setattr("mcp_a2a.node.delivery.web_courier.LOOK", Backoff(cap=0.01))
+    monkeypatch.setattr("mcp_a2a.node.delivery.http.RETRY", Backoff(cap=0.01))
+    monkeypatch.setattr("mcp_a2a.node.delivery.http.LOOK", Backoff(cap=0.01))
     working, broken = {"task": task("TASK_STATE_WORKING")}, rpc(-32603, "the model crashed")
 
     async def answer(heard: Heard) -> object:
@@ -245,8 +245,8 @@ async def test_a_task_that_its_agent_broke_over_and_never_ends_has_failed(
 async def test_a_look_that_fails_says_nothing_of_a_task_that_takes_long(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mcp_a2a.node.delivery.web_courier.RETRY", Backoff(cap=0.01))
-    monkeypatch.setattr("mcp_a2a.node.delivery.web_courier.LOOK", Backoff(cap=0.01))
+    monkeypatch.setattr("mcp_a2a.node.delivery.http.RETRY", Backoff(cap=0.01))
+    monkeypatch.setattr("mcp_a2a.node.delivery.http.LOOK", Backoff(cap=0.01))
     hiccup = iter([True])
 
     async def answer(heard: Heard) -> object:
@@ -264,7 +264,7 @@ async def test_a_look_that_fails_says_nothing_of_a_task_that_takes_long(
 async def test_an_answer_that_is_no_http_is_waited_for_a_few_times_only(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mcp_a2a.node.delivery.web_courier.RETRY", Backoff(cap=0.05))
+    monkeypatch.setattr("mcp_a2a.node.delivery.http.RETRY", Backoff(cap=0.05))
 
     async def answer(heard: Heard) -> object:
         return await raw(heard, b"SSH-2.0-OpenSSH_9.2\r\n")
@@ -279,7 +279,7 @@ async def test_an_answer_that_is_no_http_is_waited_for_a_few_times_only(
 async def test_a_task_waits_while_the_card_of_a_known_agent_is_gone(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mcp_a2a.node.delivery.web_courier.RETRY", Backoff(cap=0.05))
+    monkeypatch.setattr("mcp_a2a.node.delivery.http.RETRY", Backoff(cap=0.05))
     monkeypatch.setattr("mcp_a2a.node.peers.web_book.FRESH_SECONDS", 0)
     async with Agent(shout).serve() as other, somebody(world) as ada:
         url = await added(ada, other)
@@ -303,8 +303,8 @@ AWAY = {
 async def test_a_task_outlives_an_agent_that_does_not_let_us_look(
     world: World, monkeypatch: pytest.MonkeyPatch, statuses: list[int]
 ) -> None:
-    monkeypatch.setattr("mcp_a2a.node.delivery.web_courier.RETRY", Backoff(cap=0.01))
-    monkeypatch.setattr("mcp_a2a.node.delivery.web_courier.LOOK", Backoff(cap=0.01))
+    monkeypatch.setattr("mcp_a2a.node.delivery.http.RETRY", Backoff(cap=0.01))
+    monkeypatch.setattr("mcp_a2a.node.delivery.http.LOOK", Backoff(cap=0.01))
     away = iter(statuses)
 
     async def answer(heard: Heard) -> object:
@@ -322,8 +322,8 @@ async def test_a_task_outlives_an_agent_that_does_not_let_us_look(
 async def test_a_task_whose_path_stays_unknown_is_lost(
     world: World, monkeypatch: pytest.MonkeyPatch, status: int
 ) -> None:
-    monkeypatch.setattr("mcp_a2a.node.delivery.web_courier.RETRY", Backoff(cap=0.01))
-    monkeypatch.setattr("mcp_a2a.node.delivery.web_courier.LOOK", Backoff(cap=0.01))
+    monkeypatch.setattr("mcp_a2a.node.delivery.http.RETRY", Backoff(cap=0.01))
+    monkeypatch.setattr("mcp_a2a.node.delivery.http.LOOK", Backoff(cap=0.01))
 
     async def answer(heard: Heard) -> object:
         return {"task": task("TASK_STATE_WORKING")} if heard.operation == "send" else web.Response(status=status)
@@ -337,7 +337,7 @@ async def test_a_task_whose_path_stays_unknown_is_lost(
 async def test_a_refusal_behind_a_lost_answer_does_not_say_that_nothing_was_done(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mcp_a2a.node.delivery.web_courier.RETRY", Backoff(cap=0.05))
+    monkeypatch.setattr("mcp_a2a.node.delivery.http.RETRY", Backoff(cap=0.05))
     first = iter([True, False])
 
     async def answer(heard: Heard) -> object:

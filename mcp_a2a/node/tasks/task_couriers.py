@@ -10,10 +10,10 @@ from typing import Protocol, TypeAlias
 from mcp_a2a.errors.delivery import NoRouteError
 from mcp_a2a.errors.tasks import FileError
 from mcp_a2a.errors.web import WebError
+from mcp_a2a.node.delivery.http import WebCourier
 from mcp_a2a.node.delivery.inquiry import Inquiry
 from mcp_a2a.node.delivery.letters import cancel_letter, message_letter, task_letter
 from mcp_a2a.node.delivery.outbox import Outbox
-from mcp_a2a.node.delivery.web_courier import WebCourier
 from mcp_a2a.node.files.attaching import MIB, Attached
 from mcp_a2a.node.peers.agents import RemoteAgent
 from mcp_a2a.node.peers.dialer import Dialer

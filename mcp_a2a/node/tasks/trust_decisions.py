@@ -15,8 +15,8 @@ from mcp_a2a.api.agents import (
 from mcp_a2a.errors.agents import PeerNotFoundError
 from mcp_a2a.errors.protocol import RemoteProtocolError
 from mcp_a2a.node.agents.agent_views import AgentViews
+from mcp_a2a.node.delivery.http import WebCourier
 from mcp_a2a.node.delivery.outbox import Outbox
-from mcp_a2a.node.delivery.web_courier import WebCourier
 from mcp_a2a.node.peers.directory import Directory
 from mcp_a2a.node.peers.own_advert import OwnAdvert
 from mcp_a2a.node.peers.peer import Peer

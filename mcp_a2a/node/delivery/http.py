@@ -23,9 +23,9 @@ from mcp_a2a.errors import McpA2AError
 from mcp_a2a.errors.delivery import ExpiredError
 from mcp_a2a.errors.tasks import FileError
 from mcp_a2a.errors.web import AddressNotAllowedError, WebAnswerError, WebError, WebFailedError, WebRefusedError
-from mcp_a2a.node.delivery.web_errand import Errand, given_up, interrupt
-from mcp_a2a.node.delivery.web_journal import store_end, store_news
-from mcp_a2a.node.delivery.web_outgoing import Outgoing
+from mcp_a2a.node.delivery.http_journal import store_end, store_news
+from mcp_a2a.node.delivery.http_messages import Outgoing
+from mcp_a2a.node.delivery.http_verdicts import Errand, given_up, interrupt
 from mcp_a2a.node.files.files import Files
 from mcp_a2a.node.peers.web_book import WebBook
 from mcp_a2a.node.peers.web_peer import WebPeer, way_to_allow
