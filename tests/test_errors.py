@@ -218,9 +218,9 @@ ELSEWHERE = {
     "mcp_a2a.a2a.http_answer.NotConnectedError": "never leaves a2a.client, which tries the next interface",
     "mcp_a2a.a2a.push.HookRefusedError": "never leaves node.pushes, which leaves that event",
     "mcp_a2a.web_ports.HookGoneError": "never leaves node.pushes, which stops calling that hook",
-    "mcp_a2a.web_ports.AnswerLostError": "never leaves node.web_courier, which asks again or gives up with another",
+    "mcp_a2a.web_ports.AnswerLostError": "never leaves delivery.http, which asks again or gives up with another",
     "mcp_a2a.web_ports.NoCardError": "a CardError, built where that is; node.web_book waits for a card that was there",
-    "mcp_a2a.web_ports.NotNowError": "never leaves node.web_courier, which asks again for as long as a message lives",
+    "mcp_a2a.web_ports.NotNowError": "never leaves delivery.http, which asks again for as long as a message lives",
     "mcp_a2a.cli.demo.DemoError": "built with a message where it is raised; the demonstration shows what it did before",
 }
 """Errors of a single module, and why they are not in the tables."""

@@ -43,7 +43,7 @@ class LocalApi(LocalNode):
             lambda: inbox.kept, node.duplicate_keys,
         )  # fmt: skip
         decisions = TrustDecisions(
-            context, directory, web, node.web_courier, own_advert, node.outbox, inbox, node.intake.contacts,
+            context, directory, web, own_advert, node.outbox, inbox, node.intake.contacts,
             node.news, views,
         )  # fmt: skip
         reach = Reach(directory, web, node.dialer, own_advert, networks, lookups)

@@ -14,7 +14,6 @@ import anyio
 
 from mcp_a2a.node.agents.agent_views import AgentViews
 from mcp_a2a.node.clock_watch import ClockWatch
-from mcp_a2a.node.delivery.http import WebCourier
 from mcp_a2a.node.delivery.inquiry import Inquiry
 from mcp_a2a.node.delivery.outbox import Outbox
 from mcp_a2a.node.delivery.outcomes import Outcomes
@@ -80,19 +79,20 @@ class Node:
         self.directory = Directory(context.me, self.trust, Aliases(parts.home))
         self.dialer = Dialer(context, self.directory, parts.transports)
         self.outcomes = Outcomes(context)
-        self.outbox = Outbox(context, self.directory, self.dialer, self.outcomes)
-        self.directory.on_attended = self.outbox.attended
         self.files = Files(context, parts.files_folder)
-        self.attaching = Attaching(context, parts.files_folder, parts.home)
         self.web = WebBook(context, parts.web, self.directory.changes)
+        self.outbox = Outbox(context, self.directory, self.dialer, self.outcomes, self.web, self.files)
+        self.directory.on_attended = self.outbox.attended
+        self.attaching = Attaching(context, parts.files_folder, parts.home)
         self.consent = ConsentBook(context, self.trust, self.directory, self.web, self.attaching)
         self.inquiry = Inquiry(context, self.directory, self.dialer, self.outbox)
-        self.web_courier = WebCourier(context, self.web, self.files)
         self.couriers: TaskCouriers = {
             "sealed": SealedTasks(context, self.directory, self.dialer, self.outbox, self.inquiry),
-            "http": HttpTasks(context, self.web, self.web_courier),
+            "http": HttpTasks(context, self.web, self.outbox),
         }
-        self.sending = Sending(context, self.couriers, self.attaching, self.consent, Waiting(context, self.outbox))
+        self.sending = Sending(
+            context, self.couriers, self.outbox, self.attaching, self.consent, Waiting(context, self.outbox)
+        )
         self.choosing = Choosing(context, self.sending, self.outcomes, self.attaching)
         self.events = Events(context)
         self.pushes = Pushes(context, self.events, parts.hooks, CallerFolder(parts.folder))
@@ -240,7 +240,7 @@ class Node:
             self.outcomes.load()
             self.outbox.load(self.context.database.read(pending_outbox))
             self.outbox.expect(self.context.database.read(peers_with_open_tasks))
-            self.web_courier.start()
+            self.outbox.http.start()
             self.pushes.load()
             self.context.tasks.start_soon(self.inbox.clock.run)
             self.context.tasks.start_soon(self._housekeeping.run)

@@ -18,6 +18,7 @@ from mcp_a2a.errors.networks import RelayError
 from mcp_a2a.errors.tasks import TaskNotFoundError
 from mcp_a2a.node.networks.network_views import network_view
 from mcp_a2a.node.runtime.handlers import LocalNode, answers
+from mcp_a2a.protocol.naming import counterpart_of
 from mcp_a2a.relay_ports import Relays
 from mcp_a2a.store.journal import pending_outbox
 
@@ -63,7 +64,7 @@ class RestingApi(LocalNode):
         """See `PeersRequest`."""
         known = self._api.known_agents.peers()
         rows = self._database.read(pending_outbox)
-        waiting = Counter(row.peer for row in rows if row.type != "blob")
+        waiting = Counter(row.peer for row in rows if row.type != "blob" and counterpart_of(row.peer) == "sealed")
         return known.model_copy(update={"peers": tuple(_unseen(peer, waiting[peer.did]) for peer in known.peers)})
 
     @answers(NetworksRequest)

@@ -15,7 +15,10 @@ from mcp_a2a.store.database import Database
 
 @dataclass(frozen=True, slots=True)
 class OutboxRow:
-    """One message that must reach `peer`. `payload` is signed and sealed anew each time it is sent."""
+    """One message that must reach `peer`, a did or a URL. `payload` is signed and sealed anew each time it is sent.
+
+    To an agent at a URL it is empty: the message is with its task, and `id` is the task's and that of the message.
+    """
 
     n: int
     """Order of journalling; rises over restarts."""
@@ -36,6 +39,9 @@ class OutboxRow:
     pieces: tuple[OutboxRow, ...] = ()
     """Of the files that it names: they go ahead of it. Of type "blob", with a payload that is made from the file when
     it is sent; their `seq` is how many pieces that file has."""
+
+
+_SELECT = "SELECT n, id, peer, task, seq, type, payload, created, expires, relay, postmark, kept FROM outbox"
 
 
 def put_outbox(connection: sqlite3.Connection, row: OutboxRow) -> None:
@@ -88,9 +94,7 @@ def drop_pieces(connection: sqlite3.Connection, task_id: str, blob_id: str) -> N
 
 def pending_outbox(connection: sqlite3.Connection) -> list[OutboxRow]:
     """Everything that must still be sent, in the order it was journalled."""
-    rows = connection.execute(
-        "SELECT n, id, peer, task, seq, type, payload, created, expires, relay, postmark, kept FROM outbox ORDER BY n"
-    ).fetchall()
+    rows = connection.execute(f"{_SELECT} ORDER BY n").fetchall()
     return [OutboxRow(*row) for row in rows]
 
 

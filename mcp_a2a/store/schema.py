@@ -375,6 +375,17 @@ MIGRATIONS: tuple[str, ...] = (
     DROP INDEX tasks_by_context;
     CREATE INDEX tasks_by_context ON tasks(context_id) WHERE {OF_CONTEXTS};
     """,
+    """
+    -- One journal: what agents at URLs must still be told is in it too. Such a row has the URL as its peer, names the
+    -- message by "task/message", and has no payload: the message is with its task. Numbers below 1 keep the order and
+    -- are those of no other row.
+    INSERT INTO outbox(n, id, peer, task, seq, type, payload, created, expires, kept)
+      SELECT l.n - (SELECT MAX(n) FROM web_letters),
+        l.task || '/' || CASE l.message WHEN '' THEN 'cancel-' || l.n ELSE l.message END,
+        t.peer, l.task, 0, l.type, x'', l.created, l.created + 604800.0, l.created
+      FROM web_letters AS l JOIN tasks AS t ON t.id = l.task;
+    DROP TABLE web_letters;
+    """,
 )
 
 VERSION = len(MIGRATIONS)

@@ -34,7 +34,7 @@ def has_business(database: Path) -> bool:
 def anything_waits(connection: sqlite3.Connection) -> bool:
     """True if something is to be sent, or the answer to a task is awaited; a question waits for its person."""
     row = connection.execute(
-        "SELECT EXISTS(SELECT 1 FROM outbox) OR EXISTS(SELECT 1 FROM web_letters) OR EXISTS("
+        "SELECT EXISTS(SELECT 1 FROM outbox) OR EXISTS("
         "SELECT 1 FROM tasks WHERE state IN ('TASK_STATE_SUBMITTED', 'TASK_STATE_WORKING') AND direction='sent' "
         "AND forgotten IS NULL)"  # for the index: what is open is not forgotten
     ).fetchone()

@@ -1,4 +1,4 @@
-"""Agents at URLs in the database: who they are, what they must still be told, what they call our conversations."""
+"""Agents at URLs in the database: who they are, what they call our conversations."""
 
 from __future__ import annotations
 
@@ -27,17 +27,6 @@ class WebRow:
     last_seen: float | None = None
     bound: bool = False
     """True if the card that `key` has signed names no place but the origin that it was read from."""
-
-
-@dataclass(frozen=True, slots=True)
-class LetterRow:
-    """A row of `web_letters`."""
-
-    n: int
-    task: str
-    type: str
-    message: str
-    created: float
 
 
 def save_web_agent(connection: sqlite3.Connection, row: WebRow) -> None:
@@ -70,43 +59,10 @@ def forget_web_agent(connection: sqlite3.Connection, url: str) -> None:
     connection.execute("DELETE FROM web_contexts WHERE peer=?", (url,))
 
 
-def put_web_letter(connection: sqlite3.Connection, task: str, kind: str, message: str, now: float) -> None:
-    """Something the agent of a task must be told."""
-    connection.execute(
-        "INSERT INTO web_letters(task, type, message, created) VALUES (?,?,?,?)", (task, kind, message, now)
-    )
-
-
-def next_web_letter(connection: sqlite3.Connection, task: str) -> LetterRow | None:
-    """What the agent of a task must be told next."""
-    row = connection.execute(
-        "SELECT n, task, type, message, created FROM web_letters WHERE task=? ORDER BY n LIMIT 1", (task,)
-    ).fetchone()
-    return LetterRow(*row) if row else None
-
-
-def drop_web_letter(connection: sqlite3.Connection, letter: LetterRow) -> None:
-    """It was told. What has got its number since, because it was withdrawn meanwhile, is another one."""
-    connection.execute(
-        "DELETE FROM web_letters WHERE n=? AND task=? AND type=? AND message=? AND created=?",
-        (letter.n, letter.task, letter.type, letter.message, letter.created),
-    )
-
-
-def drop_web_letters(connection: sqlite3.Connection, task: str) -> None:
-    """Nothing of this is wanted any more."""
-    connection.execute("DELETE FROM web_letters WHERE task=?", (task,))
-
-
-def count_web_letters(connection: sqlite3.Connection) -> int:
-    """How much waits."""
-    return int(connection.execute("SELECT COUNT(*) FROM web_letters").fetchone()[0])
-
-
 def unfinished_web_tasks(connection: sqlite3.Connection) -> list[str]:
-    """Tasks that an agent at a URL must be told something about, or must be asked about."""
+    """Tasks of which an agent at a URL must be asked how they get on."""
     rows = connection.execute(
-        "SELECT task FROM web_letters UNION SELECT id FROM tasks INDEXED BY tasks_asked WHERE direction = 'sent'"  # noqa: S608  ours
+        "SELECT id FROM tasks INDEXED BY tasks_asked WHERE direction = 'sent'"  # noqa: S608  ours
         f" AND {OPEN} AND peer GLOB 'http*'"
         " AND state IN ('TASK_STATE_SUBMITTED', 'TASK_STATE_WORKING', 'TASK_STATE_AUTH_REQUIRED')"
     ).fetchall()

@@ -80,9 +80,24 @@ def rows_of(path: Path) -> Rows:
 CHANGED = {("outbox", "relay"): None, ("outbox", "envelope"): None}
 """Copies at relays of which only the id was kept can no longer be confirmed: these messages are sent again."""
 
+WEEK = 7 * 86_400.0
+
 
 def check_nothing_lost(before: Rows, after: Rows) -> None:
+    peers = {row["id"]: row["peer"] for row in before["tasks"]}
+    told = [row for row in after["outbox"] if str(row["peer"]).startswith("https://")]
+    after = {**after, "outbox": [row for row in after["outbox"] if row not in told]}
     for table, rows in before.items():
+        if table == "web_letters":  # they are in the one journal, in their order and in front of all others
+            assert [(row["peer"], row["task"], row["type"], row["payload"]) for row in told] == [
+                (peers[row["task"]], row["task"], row["type"], b"") for row in rows
+            ]
+            for row, letter in zip(told, rows, strict=True):
+                named = f"{letter['task']}/{letter['message'] or 'cancel-' + str(letter['n'])}"
+                assert (row["id"], row["created"], row["kept"]) == (named, letter["created"], letter["created"])
+                assert row["expires"] == float(str(letter["created"])) + WEEK
+            assert max(int(str(row["n"])) for row in told) < min(int(str(row["n"])) for row in after["outbox"])
+            continue
         assert len(after[table]) == len(rows), table
         for old_row, new_row in zip(rows, after[table], strict=True):
             for column, value in old_row.items():
@@ -130,15 +145,16 @@ def statements(migration: str) -> Iterator[str]:
             statement = ""
 
 
+@pytest.mark.parametrize(("newest", "least"), [(VERSION - 1, 4), (VERSION, 2)])
 async def test_a_start_that_is_killed_at_any_statement_of_the_newest_migration_loses_nothing(
-    old: Path, version: int, tmp_path: Path
+    old: Path, version: int, tmp_path: Path, newest: int, least: int
 ) -> None:
     before = rows_of(old)
     with closing(sqlite3.connect(old, isolation_level=None)) as connection:
-        for number, migration in enumerate(MIGRATIONS[version:-1], version + 1):
+        for number, migration in enumerate(MIGRATIONS[version : newest - 1], version + 1):
             connection.executescript(f"BEGIN IMMEDIATE;{migration};PRAGMA user_version={number};COMMIT")
-    steps = list(statements(MIGRATIONS[-1]))
-    assert len(steps) >= 4
+    steps = list(statements(MIGRATIONS[newest - 1]))
+    assert len(steps) >= least
     for done in range(len(steps) + 1):
         folder = tmp_path / f"after-{done}"
         with closing(sqlite3.connect(old, isolation_level=None)) as connection:

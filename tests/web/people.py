@@ -4,12 +4,25 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
+
+import pytest
 
 from mcp_a2a.a2a.client import WebClient
 from mcp_a2a.api.agents import AddPeerRequest
 from mcp_a2a.api.tasks import GetTaskRequest, SendTaskRequest, TaskView
+from mcp_a2a.node.delivery import patience
+from mcp_a2a.protocol.backoff import Backoff
 from tests.node.world import Person, World
 from tests.web.agents import Agent
+
+
+def impatient(monkeypatch: pytest.MonkeyPatch, *, retry: Backoff | None = None, look: Backoff | None = None) -> None:
+    """Give deliveries to agents at URLs these pauses after a failure, and between looks at a task."""
+    fast = patience.HTTP
+    if retry is not None:
+        fast = replace(fast, retry=retry, put_off=retry, asked=retry)
+    monkeypatch.setattr(patience, "HTTP", replace(fast, look=look or fast.look))
 
 
 @asynccontextmanager

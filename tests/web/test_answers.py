@@ -21,7 +21,7 @@ from mcp_a2a.protocol.moment import Moment
 from mcp_a2a.protocol.task.turns import OLD_QUESTION_SECONDS
 from tests.node.world import Clock, Person, World
 from tests.web.agents import Agent, Heard
-from tests.web.people import added, looked, sent, somebody
+from tests.web.people import added, impatient, looked, sent, somebody
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ def world(tmp_path: Path) -> World:
 
 @pytest.fixture(autouse=True)
 def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mcp_a2a.node.delivery.http.LOOK", Backoff(0.001))
+    impatient(monkeypatch, look=Backoff(0.001))
 
 
 def said(text: str, message_id: str = "", role: str = "ROLE_AGENT") -> dict[str, Any]:
@@ -130,7 +130,7 @@ async def test_a_question_that_comes_again_after_work_is_asked_again(world: Worl
 async def test_an_answer_is_not_lost_however_long_the_question_is_shown(
     world: World, monkeypatch: pytest.MonkeyPatch, at: int | None
 ) -> None:
-    monkeypatch.setattr("mcp_a2a.node.delivery.http.LOOK", Backoff(cap=0.01))
+    impatient(monkeypatch, look=Backoff(cap=0.01))
     asks, clock = now("INPUT_REQUIRED", at, message=said("Which color?", "q-1")), Clock()
     looks = 0
 

@@ -35,7 +35,7 @@ from mcp_a2a.protocol.moment import Moment
 from mcp_a2a.web_ports import FoundCard, Range, WebAgent, WebRequest, WebSighting
 from tests.node.world import Person, World
 from tests.web.agents import Agent, Heard, raw, shout, task
-from tests.web.people import added, looked, sent, somebody
+from tests.web.people import added, impatient, looked, sent, somebody
 
 IDS = {"taskId": "t-1", "contextId": "c-1"}
 
@@ -513,7 +513,7 @@ async def test_a_task_goes_on_when_a_person_has_logged_in_elsewhere(
         async with somebody(world) as ada:
             view = await sent(ada, await added(ada, other))
             assert (view.state, view.question) == (Moment.AUTH_REQUIRED, "Log in at https://agent.example/")
-        monkeypatch.setattr("mcp_a2a.node.delivery.http.LOOK", Backoff(cap=0.01))
+        impatient(monkeypatch, look=Backoff(cap=0.01))
         async with somebody(world) as ada:
             with anyio.fail_after(30):
                 while view.state == Moment.AUTH_REQUIRED:
@@ -679,7 +679,7 @@ LOST = {
 async def test_what_an_agent_may_have_done_it_is_told_a_few_times_only(
     world: World, monkeypatch: pytest.MonkeyPatch, way: str
 ) -> None:
-    monkeypatch.setattr("mcp_a2a.node.delivery.http.RETRY", Backoff(cap=0.05))
+    impatient(monkeypatch, retry=Backoff(cap=0.05))
 
     async def answer(heard: Heard) -> object:
         return await raw(heard, LOST[way])
@@ -693,7 +693,7 @@ async def test_what_an_agent_may_have_done_it_is_told_a_few_times_only(
 
 
 async def test_an_agent_that_says_not_now_is_asked_until_it_can(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mcp_a2a.node.delivery.http.RETRY", Backoff(cap=0.05))
+    impatient(monkeypatch, retry=Backoff(cap=0.05))
     busy = iter([429, 502, 503, 504] * 2)
 
     async def answer(heard: Heard) -> object:
@@ -828,7 +828,7 @@ async def test_an_agent_that_is_removed_while_its_card_is_read_stays_removed_and
                 await gate.reached.wait()
                 await ada.api.call(SetTrustRequest(agent=peer.url, level="stranger"))
                 gate.opened.set()
-                while ada.node.web_courier._errands:
+                while ada.node.outbox.http._tasks:
                     await anyio.lowlevel.checkpoint()
             assert ada.node.web.known(peer.url) is None
             assert (await looked(ada, view)).state == Moment.CANCELED
@@ -1026,7 +1026,7 @@ async def test_an_agent_that_is_never_silent_can_be_interrupted(world: World) ->
 
 
 async def test_more_tasks_than_streams_are_polled(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mcp_a2a.node.delivery.http.MAX_LISTENING", 0)
+    monkeypatch.setattr("mcp_a2a.node.delivery.http_calls.MAX_LISTENING", 0)
     async with Agent(shout, streaming=True).serve() as other, somebody(world) as ada:
         assert (await sent(ada, await added(ada, other))).text == "HELLO"
     assert other.asked == ["send"]

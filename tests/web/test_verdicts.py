@@ -14,13 +14,14 @@ from pydantic import JsonValue
 from mcp_a2a.a2a.client_faults import check_answer, check_event
 from mcp_a2a.a2a.guarded import MAX_PAUSE, pause_asked
 from mcp_a2a.errors.web import WebError, WebFailedError, WebRefusedError
+from mcp_a2a.node.runtime.context import wait_until
 from mcp_a2a.protocol.backoff import Backoff
 from mcp_a2a.protocol.model import Delivery
 from mcp_a2a.protocol.moment import Moment
 from mcp_a2a.web_ports import AnswerLostError, NoCardError, NotNowError
 from tests.node.world import World
 from tests.web.agents import Agent, Heard, raw, shout, task
-from tests.web.people import added, looked, sent, somebody
+from tests.web.people import added, impatient, looked, sent, somebody
 
 URL = "https://agent.example/"
 
@@ -135,17 +136,24 @@ def test_a_server_says_in_either_form_when_to_come_again(headers: Mapping[str, s
 
 async def test_an_agent_that_asks_for_a_pause_gets_it(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     waits: list[float] = []
+    passed = 0.0
 
     async def pass_at_once(event: anyio.Event, seconds: float) -> bool:
-        waits.append(seconds)
+        nonlocal passed
+        if waits or not busy or not 60 < seconds < 1801:  # a second long wait is that for the end of the message
+            return await wait_until(event, seconds)
+        waits.append(round(seconds))
+        passed += seconds
         await anyio.lowlevel.checkpoint()
         return False
 
-    monkeypatch.setattr("mcp_a2a.node.delivery.http.wait_until", pass_at_once)
-    busy = iter([True, False])
+    monkeypatch.setattr("mcp_a2a.node.delivery.outbox.wait_until", pass_at_once)
+    monkeypatch.setattr("mcp_a2a.node.delivery.outbox.ticks_of_loop", lambda: lambda: anyio.current_time() + passed)
+    busy = list[bool]()
 
     async def answer(heard: Heard) -> object:
-        if next(busy, False):
+        busy[:] = [] if busy else [True]
+        if busy:
             return web.Response(status=503, headers={"Retry-After": "1800"})
         return await shout(heard)
 
@@ -200,7 +208,7 @@ async def test_a_task_that_its_agent_breaks_over_has_failed_and_may_be_sent_agai
 async def test_a_failure_while_a_task_is_looked_at_does_not_end_it(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mcp_a2a.node.delivery.http.RETRY", Backoff(cap=0.05))
+    impatient(monkeypatch, retry=Backoff(cap=0.05))
     failing = iter([True, True, False])
 
     async def answer(heard: Heard) -> object:
@@ -219,8 +227,8 @@ async def test_a_task_that_its_agent_broke_over_and_never_ends_has_failed(
     monkeypatch: pytest.MonkeyPatch,
     ends: bool,  # noqa: FBT001
 ) -> None:
-    monkeypatch.setattr("mcp_a2a.node.delivery.http.RETRY", Backoff(cap=0.01))
-    monkeypatch.setattr("mcp_a2a.node.delivery.http.LOOK", Backoff(cap=0.01))
+    impatient(monkeypatch, retry=Backoff(cap=0.01))
+    impatient(monkeypatch, look=Backoff(cap=0.01))
     working, broken = {"task": task("TASK_STATE_WORKING")}, rpc(-32603, "the model crashed")
 
     async def answer(heard: Heard) -> object:
@@ -245,8 +253,8 @@ async def test_a_task_that_its_agent_broke_over_and_never_ends_has_failed(
 async def test_a_look_that_fails_says_nothing_of_a_task_that_takes_long(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mcp_a2a.node.delivery.http.RETRY", Backoff(cap=0.01))
-    monkeypatch.setattr("mcp_a2a.node.delivery.http.LOOK", Backoff(cap=0.01))
+    impatient(monkeypatch, retry=Backoff(cap=0.01))
+    impatient(monkeypatch, look=Backoff(cap=0.01))
     hiccup = iter([True])
 
     async def answer(heard: Heard) -> object:
@@ -264,7 +272,7 @@ async def test_a_look_that_fails_says_nothing_of_a_task_that_takes_long(
 async def test_an_answer_that_is_no_http_is_waited_for_a_few_times_only(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mcp_a2a.node.delivery.http.RETRY", Backoff(cap=0.05))
+    impatient(monkeypatch, retry=Backoff(cap=0.05))
 
     async def answer(heard: Heard) -> object:
         return await raw(heard, b"SSH-2.0-OpenSSH_9.2\r\n")
@@ -279,7 +287,7 @@ async def test_an_answer_that_is_no_http_is_waited_for_a_few_times_only(
 async def test_a_task_waits_while_the_card_of_a_known_agent_is_gone(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mcp_a2a.node.delivery.http.RETRY", Backoff(cap=0.05))
+    impatient(monkeypatch, retry=Backoff(cap=0.05))
     monkeypatch.setattr("mcp_a2a.node.peers.web_book.FRESH_SECONDS", 0)
     async with Agent(shout).serve() as other, somebody(world) as ada:
         url = await added(ada, other)
@@ -303,8 +311,8 @@ AWAY = {
 async def test_a_task_outlives_an_agent_that_does_not_let_us_look(
     world: World, monkeypatch: pytest.MonkeyPatch, statuses: list[int]
 ) -> None:
-    monkeypatch.setattr("mcp_a2a.node.delivery.http.RETRY", Backoff(cap=0.01))
-    monkeypatch.setattr("mcp_a2a.node.delivery.http.LOOK", Backoff(cap=0.01))
+    impatient(monkeypatch, retry=Backoff(cap=0.01))
+    impatient(monkeypatch, look=Backoff(cap=0.01))
     away = iter(statuses)
 
     async def answer(heard: Heard) -> object:
@@ -322,8 +330,8 @@ async def test_a_task_outlives_an_agent_that_does_not_let_us_look(
 async def test_a_task_whose_path_stays_unknown_is_lost(
     world: World, monkeypatch: pytest.MonkeyPatch, status: int
 ) -> None:
-    monkeypatch.setattr("mcp_a2a.node.delivery.http.RETRY", Backoff(cap=0.01))
-    monkeypatch.setattr("mcp_a2a.node.delivery.http.LOOK", Backoff(cap=0.01))
+    impatient(monkeypatch, retry=Backoff(cap=0.01))
+    impatient(monkeypatch, look=Backoff(cap=0.01))
 
     async def answer(heard: Heard) -> object:
         return {"task": task("TASK_STATE_WORKING")} if heard.operation == "send" else web.Response(status=status)
@@ -337,7 +345,7 @@ async def test_a_task_whose_path_stays_unknown_is_lost(
 async def test_a_refusal_behind_a_lost_answer_does_not_say_that_nothing_was_done(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mcp_a2a.node.delivery.http.RETRY", Backoff(cap=0.05))
+    impatient(monkeypatch, retry=Backoff(cap=0.05))
     first = iter([True, False])
 
     async def answer(heard: Heard) -> object:

@@ -32,7 +32,6 @@ from mcp_a2a.store.folder import read_name
 from mcp_a2a.store.journal import count_held, count_outbox
 from mcp_a2a.store.leases import count_waiting
 from mcp_a2a.store.opening import damage
-from mcp_a2a.store.web import count_web_letters
 from mcp_a2a.version import __version__
 
 RELAY_SECONDS = 1.8
@@ -93,7 +92,7 @@ class OwnAgent:
             damage=read(damage),
             networks=self.membership.all().networks,
             agents_online=len(self.directory.present()),
-            outbox=read(count_outbox) + read(count_web_letters),
+            outbox=read(count_outbox),
             inbox=read(lambda connection: count_waiting(connection, now)),
             held=read(count_held),
             kept=self.kept_answers(),

@@ -67,11 +67,11 @@ class Contact:
             peer.looking = True
             self._waiting.events.append(LookWanted(peer.key))
 
-    def rest(self, peer: PeerQueue, at: At, *, slow: bool = False) -> None:
+    def rest(self, peer: PeerQueue, at: At) -> None:
         """Set the time of the next look, by how many have shown nothing. A stream is begun at once."""
         if peer.patience.look is not None:
-            is_first = not (peer.looks or peer.broke) and peer.best is not None and peer.best.streams
-            pause = peer.patience.look.pause(LONG_AGO if slow else peer.looks, self._waiting.chance())
+            is_first = not (peer.looks or peer.broke or peer.slow) and peer.best is not None and peer.best.streams
+            pause = peer.patience.look.pause(LONG_AGO if peer.slow else peer.looks, self._waiting.chance())
             peer.look_at = at.ticks + (0.0 if is_first else pause)
         self.look(peer, at)
 
@@ -82,13 +82,12 @@ class Contact:
             self._look_failed(peer, outcome, retry_after, at)
             return
         peer.failures = peer.nonsense = 0
-        peer.attempts = ()
         peer.looks = 0 if outcome is Looked.NEWS else peer.looks + 1
         peer.broke = peer.broke and outcome is not Looked.NEWS
         if peer.broke and peer.looks >= peer.patience.limits.get(Fault.BROKE, math.inf):
             self._give_up(peer, Fault.BROKE, at)
         else:
-            self.rest(peer, at, slow=outcome is Looked.SLOW)
+            self.rest(peer, at)
 
     def _look_failed(self, peer: PeerQueue, fault: Fault, retry_after: float, at: At) -> None:
         if fault is Fault.BROKE:  # the agent says so while the task goes on

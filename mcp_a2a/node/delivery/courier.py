@@ -22,10 +22,6 @@ class Courier(Protocol):
     def patience(self) -> Patience:
         """The numbers that the queue goes by."""
 
-    @property
-    def retargets(self) -> bool:
-        """True if a task that was refused may go to another agent under its id."""
-
     def carry(self, send: Send) -> None:
         """Put a message on its route, or begin to. Ends a look at the task of the message that is going on.
 

@@ -200,6 +200,7 @@ def count_lost(case: Case) -> None:
         case.waiting.refuse(case.entry, case.answer.code)
     else:
         case.retry()
+        _tell(case, Obstacle(Block.REFUSED, case.route, case.answer.code))
 
 
 def drop(case: Case) -> None:

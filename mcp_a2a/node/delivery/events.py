@@ -131,14 +131,12 @@ class DestinationBlocked:
     obstacle: Obstacle
 
 
+MessageFate = (
+    MessageDelivered | MessageStored | MessageHeld | MessagePutOff | MessageRefused | MessageExpired | MessageDropped
+)
+
 Event = (
-    MessageDelivered
-    | MessageStored
-    | MessageHeld
-    | MessagePutOff
-    | MessageRefused
-    | MessageExpired
-    | MessageDropped
+    MessageFate
     | RedateWanted
     | MergeWanted
     | ProbeWanted

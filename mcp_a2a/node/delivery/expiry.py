@@ -65,6 +65,11 @@ def wait_for(left: float) -> float:
     return math.inf if left == math.inf else max(MIN_WAIT_SECONDS, min(left / MAX_PACE, MAX_WAIT_SECONDS))
 
 
+def is_over(some: Outgoing, at: At) -> bool:
+    """True if a message has ended by both clocks."""
+    return some.expires <= at.wall and _kept_until(some) <= at.sound
+
+
 def _kept_until(some: Outgoing) -> float:
     return some.kept + MAX_LIFETIME_SECONDS
 

@@ -1,402 +1,312 @@
-"""Brings tasks to agents at URLs, and their responses back.
+"""Carries messages to agents at URLs, and looks at their tasks there.
 
-    messages in the journal   ->  message, by stream where the agent streams; cancel
-    no message, task working  ->  subscribe; where the task is unknown to the agent, poll
-    login needed              ->  poll slowly: the agent does not report a login
-    otherwise                 ->  the errand ends until there is a message again
+    a message waits  ->  it is told, by stream where the agent streams
+    nothing waits, work goes on  ->  a look: subscribe; where that is not known, poll
+    a person must log in  ->  a look, seldom: where that is done, no agent tells
+    otherwise  ->  the task is left alone until its caller says something
 
-One errand for each task, one request at a time. A message leaves the journal in the transaction that stores the answer
-to it, so after a crash it is sent again, under the same ids. An unreachable agent is tried again with growing pauses;
-an agent that took a message and gave no proper answer, a few times only.
+The queue says when, and this courier how. A destination is a task, not an agent: one thing is done for each task at a
+time, and one task at an agent that does not answer keeps no other one. A message leaves the journal in the transaction
+that stores the answer to it, so after a crash it is told again, under the same ids.
 """
 
 from __future__ import annotations
 
+import itertools
 import logging
-from collections.abc import AsyncIterator, Sequence
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 
 import anyio
-import anyio.lowlevel
 
 from mcp_a2a.errors import McpA2AError
 from mcp_a2a.errors.delivery import ExpiredError
-from mcp_a2a.errors.tasks import FileError
-from mcp_a2a.errors.web import AddressNotAllowedError, WebAnswerError, WebError, WebFailedError, WebRefusedError
-from mcp_a2a.node.delivery.http_journal import store_end, store_news
-from mcp_a2a.node.delivery.http_messages import Outgoing
-from mcp_a2a.node.delivery.http_verdicts import Errand, given_up, interrupt
+from mcp_a2a.errors.web import AddressNotAllowedError, WebError
+from mcp_a2a.node.delivery import patience
+from mcp_a2a.node.delivery.answers import Answered, Word
+from mcp_a2a.node.delivery.events import MessageDropped, MessageExpired, MessageFate, MessagePutOff, MessageRefused
+from mcp_a2a.node.delivery.http_calls import HttpCalls, RemoteTask, Telling
+from mcp_a2a.node.delivery.http_messages import HttpMessages
+from mcp_a2a.node.delivery.http_verdicts import (
+    DISK_SECONDS,
+    answer_of,
+    fault_of,
+    given_up,
+    has_heard,
+    may_pass,
+    pause_of,
+)
+from mcp_a2a.node.delivery.model import At, Fault, Kind, Looked, Route, Send, Way
+from mcp_a2a.node.delivery.outcomes import error_view
+from mcp_a2a.node.delivery.queue import DeliveryQueue
 from mcp_a2a.node.files.files import Files
 from mcp_a2a.node.peers.web_book import WebBook
-from mcp_a2a.node.peers.web_peer import WebPeer, way_to_allow
-from mcp_a2a.node.runtime.context import Context, pause_after, wait_until
-from mcp_a2a.protocol.backoff import MAX_EXPONENT, Backoff
-from mcp_a2a.protocol.extensions import check_extensions
-from mcp_a2a.protocol.model import Delivery, StreamResponse, TaskDocument, TaskState
+from mcp_a2a.node.peers.web_peer import way_to_allow
+from mcp_a2a.node.runtime.context import Context
+from mcp_a2a.protocol.model import StreamResponse, TaskState
 from mcp_a2a.protocol.replay import MAX_LIFETIME_SECONDS
-from mcp_a2a.protocol.state import at_rest, is_terminal
-from mcp_a2a.protocol.task.responses import facts_of_responses, needs_nothing, remote_of, stops
+from mcp_a2a.protocol.task import events as e
+from mcp_a2a.protocol.task.events import Event
+from mcp_a2a.protocol.task.responses import needs_nothing
 from mcp_a2a.protocol.task.task import Task
-from mcp_a2a.protocol.task.turns import has_made_something, is_old_question, wordless_rest
 from mcp_a2a.protocol.web_url import with_short_urls
-from mcp_a2a.store.records import find_task
-from mcp_a2a.store.web import (
-    LetterRow,
-    drop_web_letter,
-    forget_web_contexts,
-    next_web_letter,
-    unfinished_web_tasks,
-)
-from mcp_a2a.web_ports import NO_STREAM, AnswerLostError, NotNowError, WebRequest
+from mcp_a2a.store.journal import OutboxRow, drop_outbox
+from mcp_a2a.store.web import forget_web_contexts, unfinished_web_tasks
 
 logger = logging.getLogger(__name__)
 
-RETRY = Backoff(cap=60.0, least=0.05)
-DISK_SECONDS = 5.0
-LOOK = Backoff(0.375, 18.75, 1.5, jitter=0.4)
-"""Pauses between looks at a task that no stream tells of, growing while nothing is new."""
-
-LOOKS_AFTER_FAILURE = 20
-"""Looks in a row, about three minutes, that show nothing new of a task over which its agent said that it failed: there
-are frameworks that never end a task whose function raised an error."""
-
-MAX_HISTORY = 1_024
-"""Messages of a history that are asked for where a task rests without a word: some agents tell an answer in pieces."""
-
 GLANCE_SECONDS = 1.5
-"""Longest wait of a caller that reads a task for a fresh look at a task that rests at its agent."""
-
-MAX_LISTENING = 128
-"""Streams at once; beyond that it is polled, so that there is always a connection to send and to cancel with."""
-
-Events = AbstractAsyncContextManager[AsyncIterator[Sequence[StreamResponse]]]
+"""Time that a reader of a task waits for a look at what rests at its agent."""
 
 
-class WebCourier:
-    """Runs the errands of a node."""
+@dataclass(eq=False)
+class HttpCourier:
+    """The courier of agents at URLs. Implements `Courier`; a destination is the id of a task."""
 
-    def __init__(self, context: Context, book: WebBook, files: Files) -> None:
-        self._context, self._book = context, book
-        self._outgoing = Outgoing(context, files)
-        self._errands: dict[str, Errand] = {}
-        self._listening = 0
+    context: Context
+    book: WebBook
+    files: Files
+    queue: DeliveryQueue
+    rows: Mapping[str, OutboxRow]
+    """The journal rows of the messages that wait, by id."""
+    at: Callable[[], At]
+    reported: Callable[[], None]
+    """Called after a report."""
+    dropped: Callable[[str], None]
+    """Called with a task of which nothing more is to be told."""
+    _tasks: dict[str, RemoteTask] = field(default_factory=dict)
+    _ending: set[str] = field(default_factory=set)
+    """Tasks of which the end is being stored."""
+    _numbers: Iterator[int] = field(default_factory=itertools.count)
+
+    def __post_init__(self) -> None:
+        self._calls = HttpCalls(self.context, self.book, HttpMessages(self.context, self.files), self._delivered)
+
+    @property
+    def patience(self) -> patience.Patience:
+        """The numbers that the queue goes by."""
+        return patience.HTTP
 
     def start(self) -> None:
-        """Take up what was left when the node stopped."""
-        for task in self._context.database.read(unfinished_web_tasks):
-            self.kick(task)
-        self._context.database.enqueue_lazily(forget_web_contexts)
+        """Go on with the tasks that an earlier process left open."""
+        for task_id in self.context.database.read(unfinished_web_tasks):
+            self.attend(task_id)
+        self.context.database.enqueue_lazily(forget_web_contexts)
+        self.reported()
 
-    def kick(self, task: str) -> None:
-        """There is something to tell the agent of a task, or to ask it."""
-        errand = self._errands.get(task)
-        if errand is not None:
-            errand.news.set()
+    # --- what the queue asks for -------------------------------------------------------------------
+
+    def carry(self, send: Send) -> None:
+        """Tell an agent a message, when what is going on about its task is over; a stream is broken off."""
+        remote, telling = self._tasks[send.destination], Telling(self.rows[send.id], b"http %d" % next(self._numbers))
+        self.queue.sent(send.id, telling.token, self.at())
+        remote.users += 1
+        remote.waiting += 1
+        remote.wanted.set()
+        self.context.tasks.start_soon(self._carry, remote, telling)
+
+    def dial(self, destination: str) -> None:
+        """A URL has no connection to be opened: whether its agent is there is seen by telling it something."""
+        url, streams = "", False
+        with suppress(McpA2AError):  # what cannot be read now is found when it is told something
+            record = self._calls.record(destination)
+            url = record.peer if record is not None else ""
+            peer = self.book.known(url)
+            streams = peer is not None and peer.agent.streams
+        route = Route(next(self._numbers), url, Way.HTTP, streams=streams)
+        self._tasks[destination] = RemoteTask(destination, route, can_stream=streams)
+        self.queue.route_opened(destination, route, self.at())
+        self._close_if_idle(destination)
+
+    def look(self, destination: str) -> None:
+        """Look at a task, when what is going on about it is over. One that was closed since then is not looked at."""
+        remote = self._tasks.get(destination)
+        if remote is not None:
+            remote.users += 1
+            self.context.tasks.start_soon(self._look, remote)
+
+    def probe(self, destination: str, route: Route) -> None:
+        """Never asked for: a request has an end of its own."""
+        raise NotImplementedError(destination, route)
+
+    def check(self, destination: str, route: Route, tokens: tuple[bytes, ...]) -> None:
+        """Never asked for: only relays keep copies."""
+        raise NotImplementedError(destination, route, tokens)
+
+    def attend(self, task_id: str) -> None:
+        """Have a task looked at if its agent may have news of it, and forget it if there is nothing to do."""
+        try:
+            record = self._calls.record(task_id)
+            wanted = record is not None and not needs_nothing(record) and task_id not in self._ending
+            slow = record is not None and record.state == TaskState.AUTH_REQUIRED
+        except McpA2AError as error:  # asked again after the next look: the disk may be there by then
+            logger.warning("whether there is news of %s cannot be read: %s", task_id, error)
+            wanted, slow = True, False
+        self.queue.attend(task_id, self.at(), wanted=wanted, slow=slow)
+        self._close_if_idle(task_id)
+
+    def _close_if_idle(self, task_id: str) -> None:
+        remote = self._tasks.get(task_id)
+        if remote is not None and not remote.users and self.queue.is_idle(task_id):
+            del self._tasks[task_id]
+            self.queue.route_closed(task_id, remote.route.id, self.at())
+
+    def _leave(self, remote: RemoteTask) -> None:
+        remote.users -= 1
+        self.attend(remote.id)
+        self.reported()
+
+    async def _carry(self, remote: RemoteTask, telling: Telling) -> None:
+        async with remote.turn:
+            remote.waiting -= 1
+            remote.begin()
+            if self.queue.holds(telling.row.id):
+                error = await self._try(remote, telling)
+                if telling.is_answered:
+                    remote.trouble = error  # of the stream that went on behind the answer
+                elif error is None:
+                    self._report(remote, telling, Answered(Word.SUPERSEDED, signed=True))
+                else:
+                    self._report(remote, telling, answer_of(error, telling.row, is_taken=remote.named.is_set()))
+        self._leave(remote)
+
+    def _delivered(self, remote: RemoteTask, telling: Telling) -> None:
+        self._report(remote, telling, Answered(Word.DELIVERED, signed=True))
+
+    def _report(self, remote: RemoteTask, telling: Telling, answered: Answered) -> None:
+        telling.is_answered = True
+        self._set_route(remote)
+        self.attend(remote.id)
+        self.queue.answered(telling.token, answered, remote.route, self.at())
+        self.reported()
+
+    async def _look(self, remote: RemoteTask) -> None:
+        async with remote.turn:
+            error = remote.begin()
+            if error is None and not remote.waiting:
+                error = await self._try(remote)
+            self._set_route(remote)
+            self.attend(remote.id)
+            self._report_look(remote, error)
+            self.reported()
+        self._leave(remote)
+
+    def _report_look(self, remote: RemoteTask, error: McpA2AError | None) -> None:
+        if error is None:
+            self.queue.looked(remote.id, Looked.NEWS if remote.has_news else Looked.SAME, self.at())
             return
-        self._errands[task] = Errand(task)
-        self._context.tasks.start_soon(self._run, self._errands[task])
+        remote.error, words = error, with_short_urls(error.message)
+        fault = Fault.BROKE if error is remote.broke else fault_of(error)
+        is_new = self.queue.attempts(remote.id) != (words,)
+        self.queue.looked(remote.id, fault, self.at(), pause_of(error), (words,))
+        if is_new:
+            self.context.task_changes.notify(remote.id)
+
+    async def _try(self, remote: RemoteTask, telling: Telling | None = None) -> McpA2AError | None:
+        """Tell an agent a message, or look at its task; why that failed."""
+        peer = None
+        try:
+            record = self._calls.record(remote.id)
+            if record is None or (telling is None and needs_nothing(record)):
+                return None
+            if record.remote is not None:
+                remote.named.set()
+            peer = await self.book.find(record.peer)
+            if telling is None:
+                await self._calls.look(remote, record, peer)
+            elif telling.row.type == Kind.CANCEL:
+                await self._calls.cancel(remote, record, peer, telling)
+            else:
+                await self._calls.tell(remote, record, peer, telling)
+            self.book.answered(peer)
+        except McpA2AError as error:
+            if isinstance(error, AddressNotAllowedError) and peer is not None:
+                error.remedy = way_to_allow(peer.agent, error)
+            if isinstance(error, WebError) and peer is not None and may_pass(error):
+                self.book.failed(peer, error)
+            logger.info("%s waits: %s", remote.id, error)
+            remote.error = error
+            return error
+        except Exception:  # one agent must not end the deliveries to all others
+            logger.exception("what was to be done for %s broke", remote.id)
+            why = error_view(McpA2AError("It failed inside this node.", "See its log."))
+            self._end(remote.id, lambda _: e.Failed(error=why))
+        return None
+
+    def _set_route(self, remote: RemoteTask) -> None:
+        """Tell the queue whether the next look is a stream, which begins without a pause."""
+        if remote.route.streams != remote.can_stream:
+            remote.route = replace(remote.route, streams=remote.can_stream)
+            self.queue.route_opened(remote.id, remote.route, self.at())
 
     async def glance(self, record: Task) -> None:
-        """Read the state of a task that waits for our message from its agent once, within `GLANCE_SECONDS`."""
-        resting = record.state == TaskState.INPUT_REQUIRED and record.sent and record.remote is not None
-        if not resting or record.id in self._errands:
+        """A reader looks at a task that waits for its caller: look once, for a moment, whether it still does."""
+        is_resting = record.state == TaskState.INPUT_REQUIRED and record.sent and record.remote is not None
+        if not is_resting or record.id in self._tasks:
             return
         with anyio.move_on_after(GLANCE_SECONDS):
             try:
-                peer = await self._book.find(record.peer)
-                task = await self._book.calls.get(peer.agent, record.remote or "")
-                await self._take(Errand(record.id), [StreamResponse(task=task)], None)
+                peer = await self.book.find(record.peer)
+                task = await self.book.calls.get(peer.agent, record.remote or "")
+                remote = RemoteTask(record.id, Route(next(self._numbers), record.peer, Way.HTTP))
+                await self._calls.store(remote, [StreamResponse(task=task)])
             except McpA2AError as error:
                 logger.info("%s was not looked at: %s", record.id, error)
-        latest = self._context.database.read(lambda connection: find_task(connection, record.id))
-        if latest is not None and not needs_nothing(latest):
-            self.kick(record.id)
+        self.attend(record.id)
+        self.reported()
 
-    def tried(self, task: str) -> tuple[str, ...]:
-        """Why a task does not get on."""
-        errand = self._errands.get(task)
-        return (errand.tried,) if errand is not None and errand.tried else ()
+    # --- what became of messages and tasks -----------------------------------------------------------
 
-    async def _run(self, errand: Errand) -> None:
-        going = True
-        while going:
-            try:
-                going = await self._step(errand)
-            except McpA2AError as error:  # a full disk, say: no caller was told of anything that is not stored
-                logger.warning("the errand of %s waits: %s", errand.task, error)
-                await anyio.sleep(DISK_SECONDS)
-            except Exception:  # one agent must not take all others down with it
-                logger.exception("the errand of %s broke", errand.task)
-                errand.broken, going = True, not errand.broken
-        del self._errands[errand.task]
+    def record(self, event: MessageFate, row: OutboxRow) -> None:
+        """What became of a message. What was answered is stored already, and has left the journal with that."""
+        match event:
+            case MessagePutOff():
+                self.context.task_changes.notify(row.task)
+            case MessageExpired():
+                self._end(row.task, _expired)
+            case MessageRefused(lost=lost) if row.type != Kind.CANCEL:
+                self._give_up(row.task, lost)
+            case MessageRefused() | MessageDropped():  # how the task ends is seen by looking on
+                self.context.database.enqueue_lazily(lambda connection: drop_outbox(connection, row))
+            case _:
+                pass
 
-    async def _step(self, errand: Errand) -> bool:
-        """One thing to do for a task; False when there is none."""
-        errand.news = anyio.Event()
-        letter = self._next_letter(errand)
-        record = self._context.database.read(lambda connection: find_task(connection, errand.task))
-        if record is None or (letter is None and needs_nothing(record)):
-            return False
-        if errand.broken:
-            await self._end(record, McpA2AError("It failed inside this node.", "See its log."))
-            return False
-        if record.remote is not None:
-            errand.taken.set()
-        peer: WebPeer | None = None
-        try:
-            peer = await self._book.find(record.peer)
-            if letter is None:
-                await self._look(errand, record, peer)
-            else:
-                await self._tell(errand, record, letter, peer)
-        except WebError as error:
-            await self._failed(errand, peer, error, letter)
-        except FileError as error:
-            await self._end(record, error, Delivery.REFUSED)
+    def look_given_up(self, task_id: str, fault: Fault) -> None:
+        """So many looks at a task have failed that it ends."""
+        broke = self._tasks[task_id].broke
+        if fault is Fault.BROKE and broke is not None:
+            self._end(task_id, lambda _: e.Failed(error=error_view(broke)))
         else:
-            self._book.answered(peer)
-            errand.failures, errand.nonsense, errand.lost, errand.tried = 0, 0, 0, ""
-        return True
+            self._give_up(task_id)
 
-    def _next_letter(self, errand: Errand) -> LetterRow | None:
-        return self._context.database.read(lambda connection: next_web_letter(connection, errand.task))
+    def _give_up(self, task_id: str, lost: int = 0) -> None:
+        error = self._tasks[task_id].error or WebError("It was refused.")
 
-    # --- telling ---------------------------------------------------------------------------------
+        def ending(task: Task) -> Event:
+            why = error_view(given_up(task, error, lost))
+            is_heard = isinstance(error, WebError) and has_heard(task, error, lost)
+            return e.Failed(error=why, delivered=True) if is_heard else e.Refused(why)
 
-    async def _tell(self, errand: Errand, record: Task, letter: LetterRow, peer: WebPeer) -> None:
-        if letter.type == "cancel":
-            await self._cancel(record, letter, peer)
-            return
-        message = next((one for one in record.said if one.message_id == letter.message), None)
-        if message is None or (record.done and record.remote is None):
-            await self._drop(letter)
-            return
-        await self._book.refresh(peer)
-        check_extensions(peer.name, peer.row.card, message.extensions or ())  # since it was sent, perhaps
-        # By task, for a client of ours may give several messages one id.
-        request = WebRequest(await self._outgoing.made(record, message), f"{record.id}/{letter.message}")
-        if self._may_stream(errand, peer):
+        self._end(task_id, ending)
+
+    def _end(self, task_id: str, ending: Callable[[Task], Event]) -> None:
+        """End a task. Nothing more is told of it, also while the end cannot be stored."""
+        self._ending.add(task_id)
+        self.dropped(task_id)
+        self.context.tasks.start_soon(self._store_end, task_id, ending)
+
+    async def _store_end(self, task_id: str, ending: Callable[[Task], Event]) -> None:
+        while task_id in self._ending:
             try:
-                await self._listen(errand, self._book.calls.stream(peer.agent, request), letter)
-            except WebRefusedError as error:
-                if error.reason not in NO_STREAM:
-                    raise
-                errand.streams = False
-                if self._next_letter(errand) != letter:  # it was taken before that was said: it is looked at next
-                    return
-            else:
-                return
-        answer = await self._book.calls.send(peer.agent, request)
-        event = StreamResponse(task=answer) if isinstance(answer, TaskDocument) else StreamResponse(message=answer)
-        await self._take(errand, await self._with_the_answer(errand, [event]), letter)
-
-    async def _cancel(self, record: Task, letter: LetterRow, peer: WebPeer) -> None:
-        events: list[StreamResponse] = []
-        if record.remote is not None:
-            try:
-                events = [StreamResponse(task=await self._book.calls.cancel(peer.agent, record.remote))]
-            except (WebRefusedError, WebAnswerError) as error:
-                # It is over there already, or cannot be stopped: how it ends is seen by looking on.
-                logger.info("%s was not canceled: %s", record.id, error)
-        await self._take(Errand(record.id), events, letter)
-
-    # --- looking ---------------------------------------------------------------------------------
-
-    async def _look(self, errand: Errand, record: Task, peer: WebPeer) -> None:
-        """How a task gets on that was taken."""
-        if record.remote is None:
-            raise WebAnswerError(f"{peer.url} began a task and did not say its id.")
-        elsewhere = record.state == TaskState.AUTH_REQUIRED  # a person has to act, so no poll is urgent
-        streaming = self._may_stream(errand, peer) and not elsewhere
-        pause = pause_after(MAX_EXPONENT if elsewhere else errand.looks, LOOK)
-        if (errand.looks or not streaming) and await wait_until(errand.news, pause):
-            return
-        errand.looks += 1
-        if streaming:
-            try:
-                await self._listen(errand, self._book.calls.subscribe(peer.agent, record.remote), None)
-            except (WebRefusedError, WebAnswerError):
-                errand.streams = False
-            except WebError as error:
-                logger.info("the stream of %s broke, so it is looked at: %s", record.id, error)
-            if errand.news.is_set() or self._is_resting(errand):
-                return
-        # A stream that failed, ended or told nothing leaves open how the task stands.
-        task = await self._book.calls.get(peer.agent, record.remote)
-        if await self._take(errand, await self._with_the_answer(errand, [StreamResponse(task=task)]), None):
-            errand.broke = None
-        elif errand.broke is not None and errand.looks >= LOOKS_AFTER_FAILURE:
-            await self._end(record, errand.broke)
-
-    def _is_resting(self, errand: Errand) -> bool:
-        record = self._context.database.read(lambda connection: find_task(connection, errand.task))
-        return record is None or at_rest(record.state)
-
-    def _may_stream(self, errand: Errand, peer: WebPeer) -> bool:
-        """True if the agent streams, as far as we know, and we have a connection to spare."""
-        return peer.agent.streams and errand.streams and self._listening < MAX_LISTENING
-
-    async def _listen(self, errand: Errand, events: Events, letter: LetterRow | None) -> None:
-        """Apply what a stream tells until there is nothing more to come, or something to tell the agent."""
-        problem: McpA2AError | None = None
-        news, heard = errand.news, anyio.Event()
-        if letter is None:
-            heard.set()
-        self._listening += 1
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(interrupt, (heard, news, errand.taken), tasks.cancel_scope)
-            try:
-                await self._hear(errand, events, letter, heard)
-            except WebFailedError as error:
-                problem = error
-                if letter is not None and heard.is_set():  # it told of the task, and then that
-                    errand.broke, errand.streams = error, False
-            except McpA2AError as error:
-                problem = error
-            finally:
-                self._listening -= 1
-            tasks.cancel_scope.cancel()
-        if problem is not None:
-            raise problem
-
-    async def _hear(self, errand: Errand, events: Events, letter: LetterRow | None, heard: anyio.Event) -> None:
-        follow_up, first = letter is not None and errand.taken.is_set(), True
-        whole = letter is not None  # a subscription need not begin where the last stream broke off
-        async with events as stream:
-            async for told in stream:
-                whole = whole or any(event.task is not None for event in told)
-                heard_now = told if whole else await self._with_what_was_missed(errand, told)
-                await self._take(errand, await self._with_the_answer(errand, heard_now), letter)
-                letter = None
-                heard.set()
-                record = self._context.database.read(lambda connection: find_task(connection, errand.task))
-                # The first word after a reply may still be the question.
-                if record is None or record.done or (at_rest(record.state) and not (first and follow_up)):
-                    return
-                first = False
-                # Where more is always there, the loop waits for nothing but the disk, and that cannot be interrupted.
-                await anyio.lowlevel.checkpoint()
-        if letter is not None:
-            raise AnswerLostError(f"The stream of {errand.task} ended before it began.", "It is tried again.")
-
-    async def _with_what_was_missed(self, errand: Errand, told: Sequence[StreamResponse]) -> Sequence[StreamResponse]:
-        """What is told, and before the agent stops the task as it has it: between two streams it may have said more."""
-        record = self._context.database.read(lambda connection: find_task(connection, errand.task))
-        if record is None or record.remote is None or not any(map(stops, told)):
-            return told
-        peer = await self._book.find(record.peer)
-        try:
-            task = await self._book.calls.get(peer.agent, record.remote)
-        except (WebRefusedError, WebAnswerError) as error:
-            logger.info("what was missed of %s is lost: %s", record.id, error)
-            return told
-        return [*(event for event in told if not stops(event)), StreamResponse(task=task), *filter(stops, told)]
-
-    async def _with_the_answer(self, errand: Errand, told: Sequence[StreamResponse]) -> Sequence[StreamResponse]:
-        """What is told, and before a status without a word the history: what is said may be there alone."""
-        status = wordless_rest(told)
-        record = self._context.database.read(lambda connection: find_task(connection, errand.task))
-        if status is None or record is None or record.done or record.state == status.state:
-            return told
-        if status.state == TaskState.COMPLETED and has_made_something(record, told):
-            return told
-        if is_old_question(record, status, self._context.clock()):
-            return told
-        remote, peer = remote_of(told)[0] or record.remote, await self._book.find(record.peer)
-        if remote is None:
-            return told
-        try:
-            task = await self._book.calls.get(peer.agent, remote, history=MAX_HISTORY)
-        except WebError as error:  # what was told is not to be told again for that
-            logger.info("the history of %s is not to be had: %s", record.id, error)
-            return told
-        return [*told[:-1], StreamResponse(task=task), told[-1]]
-
-    # --- the record ------------------------------------------------------------------------------
-
-    async def _take(self, errand: Errand, events: Sequence[StreamResponse], letter: LetterRow | None) -> bool:
-        """Store what the agent says, and that it has heard us, in one transaction; whether it was news."""
-        now = self._context.clock()
-        if letter is None and not self._is_news(errand, events, now):
-            return False
-
-        record, changed = await self._context.database.write(
-            lambda connection: store_news(connection, errand.task, events, letter, now)
-        )
-        if record is not None:
-            if record.remote is not None:
-                errand.taken.set()
-            if changed:
-                errand.looks = 0
-                self._context.task_changes.notify(record.id, record)
-        return changed
-
-    def _is_news(self, errand: Errand, events: Sequence[StreamResponse], now: float) -> bool:
-        record = self._context.database.read(lambda connection: find_task(connection, errand.task))
-        return record is not None and bool(facts_of_responses(record, events, now))
-
-    async def _drop(self, letter: LetterRow) -> None:
-        await self._context.database.write(lambda connection: drop_web_letter(connection, letter))
-
-    async def _end(self, record: Task, error: McpA2AError, delivery: Delivery | None = None) -> None:
-        now = self._context.clock()
-
-        ended = await self._context.database.write(lambda c: store_end(c, record.id, error, delivery, now))
-        if ended is not None:
-            self._context.task_changes.notify(ended.id, ended)
-
-    # --- trouble ---------------------------------------------------------------------------------
-
-    async def _failed(self, errand: Errand, peer: WebPeer | None, error: WebError, told: LetterRow | None) -> None:
-        """The agent could not be asked, would not, or answered nonsense. It may have heard it all the same."""
-        letter = self._next_letter(errand)
-        record = self._context.database.read(lambda connection: find_task(connection, errand.task))
-        if record is None:
-            return
-        if isinstance(error, AddressNotAllowedError) and peer is not None:
-            error.remedy = way_to_allow(peer.agent, error)
-        if peer is not None and error.retryable and not isinstance(error, WebFailedError):
-            self._book.failed(peer, error)
-        if letter is not None and letter != told:
-            return  # it came meanwhile, so that was no answer to it: it is told next
-        if not errand.is_hopeless(error, undelivered=letter is not None):
-            await self._pause(errand, record, letter, error)
-        elif letter is not None and (letter.type == "cancel" or _may_have_been_heard(record, error)):
-            await self._drop(letter)  # what became of it is seen by looking on
-        elif not await self._has_ended(errand, record, letter, peer, error):
-            heard = isinstance(error, WebAnswerError) or record.remote is not None or errand.lost > 0
-            ending = given_up(record, error, lost=errand.lost)
-            await self._end(record, ending, Delivery.DELIVERED if heard else Delivery.REFUSED)
-
-    async def _has_ended(
-        self, errand: Errand, record: Task, letter: LetterRow | None, peer: WebPeer | None, error: WebError
-    ) -> bool:
-        """True if its agent broke over our reply, and has an end of the task all the same: then that is its word."""
-        if peer is None or letter is None or record.remote is None or not isinstance(error, WebFailedError):
-            return False
-        try:
-            task = await self._book.calls.get(peer.agent, record.remote)
-            if not is_terminal(task.status.state):
-                return False
-            await self._take(errand, await self._with_the_answer(errand, [StreamResponse(task=task)]), letter)
-        except WebError as worse:
-            logger.info("%s was not looked at: %s", record.id, worse)
-            return False
-        return True
-
-    async def _pause(self, errand: Errand, record: Task, letter: LetterRow | None, error: WebError) -> None:
-        if letter is not None and self._context.clocks.aged() - letter.created > MAX_LIFETIME_SECONDS:
-            await self._end(record, ExpiredError(record.peer_name, MAX_LIFETIME_SECONDS / 86_400), Delivery.EXPIRED)
-            return
-        if errand.tried != (tried := with_short_urls(error.message)):
-            errand.tried = tried
-            self._context.task_changes.notify(errand.task)
-        pause = pause_after(errand.failures, RETRY)
-        errand.failures += 1
-        asked = error.seconds if isinstance(error, NotNowError) else 0.0
-        await wait_until(errand.news, max(pause, asked))
+                await self._calls.end(task_id, ending)
+                self._ending.discard(task_id)
+            except McpA2AError as error:  # the disk is full
+                logger.warning("the end of %s waits: %s", task_id, error)
+                await anyio.sleep(DISK_SECONDS)
+        self.attend(task_id)
+        self.reported()
 
 
-def _may_have_been_heard(record: Task, error: WebError) -> bool:
-    """True if a refusal may only mean that the agent went on already: a reply whose answer was lost is told twice."""
-    return record.remote is not None and isinstance(error, WebRefusedError) and error.reason == "UNSUPPORTED_OPERATION"
+def _expired(task: Task) -> Event:
+    return e.Expired(error_view(ExpiredError(task.peer_name, MAX_LIFETIME_SECONDS / 86_400)))

@@ -24,7 +24,7 @@ OURS = "ctx-"
 """A conversation with such a name is one that we began: the agent has a name of its own for it."""
 
 
-class Outgoing:
+class HttpMessages:
     """Makes them."""
 
     def __init__(self, context: Context, files: Files) -> None:

@@ -1,76 +1,81 @@
-"""What a courier has in mind of a task on its way, beside what is stored."""
+"""What an error means for a message to an agent at a URL, or for a look at its task. No I/O."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from types import MappingProxyType
 
-import anyio
-
+from mcp_a2a.errors import McpA2AError
+from mcp_a2a.errors.tasks import FileError
 from mcp_a2a.errors.web import TaskLostError, WebAnswerError, WebError, WebFailedError, WebRefusedError
+from mcp_a2a.node.delivery.answers import Answered, Word
+from mcp_a2a.node.delivery.model import Fault, Kind
 from mcp_a2a.protocol.task.task import Task
-from mcp_a2a.web_ports import AUTH, AnswerLostError
+from mcp_a2a.protocol.web_url import with_short_urls
+from mcp_a2a.store.journal import OutboxRow
+from mcp_a2a.web_ports import AUTH, AnswerLostError, NotNowError
 
-MAX_NONSENSE = 5
-"""Answers in a row that are none, about a task that was taken; then it is given up."""
+DISK_SECONDS = 5.0
+"""Pause after an error of this machine: its disk is full, for example."""
 
-MAX_LOCKED_OUT = 60
-"""Of those, answers that our credential is not taken: it ran out, say, and for an hour a person can give another."""
-
-MAX_GONE = 9
-"""Of those, a bare 404 of the task's path: a gateway says that for a minute or two while it starts the agent anew."""
-
-_PATIENCE = {AUTH: MAX_LOCKED_OUT, "NOT_FOUND": MAX_GONE}
-
-MAX_LOST = 5
-"""Times that an agent is told something that it took without a proper answer: each time it may have done it."""
-
-
-TASK_IS_GONE = frozenset({"TASK_NOT_FOUND", "NOT_FOUND"})
-"""What an agent says of a task that it took and has no more. The second is a bare 404 of its path: that can also be
-the word of a gateway while the agent is away, so it counts when it was said `MAX_GONE` times."""
+FAULTS: Mapping[str, Fault] = MappingProxyType(
+    {
+        AUTH: Fault.AUTH,
+        "TASK_NOT_FOUND": Fault.TASK_GONE,
+        "NOT_FOUND": Fault.GONE,  # a bare 404 of the path of the task; a gateway says that while the agent is away
+    }
+)
+"""By the reason of a refusal to show a task. Any other is an answer that makes no sense."""
 
 
-@dataclass
-class Errand:
-    """What is known of a task on its way, beside what is stored."""
+def answer_of(error: McpA2AError, row: OutboxRow, *, is_taken: bool) -> Answered:
+    """What is reported of a message that was answered by this error, or could not be told.
 
-    task: str
-    news: anyio.Event = field(default_factory=anyio.Event)
-    taken: anyio.Event = field(default_factory=anyio.Event)
-    """The agent has told us its name for the task."""
-    failures: int = 0
-    looks: int = 0
-    """In a row that showed nothing new."""
-    nonsense: int = 0
-    lost: int = 0
-    """Times that what is to be told was taken, and no proper answer came."""
-    broke: WebFailedError | None = None
-    """What the agent said while it told of the task: that it failed, though the task went on."""
-    streams: bool = True
-    """What its card says of streaming has not turned out to be wrong."""
-    tried: str = ""
-    broken: bool = False
-    """True after an unexpected error: an errand that failed so is not repeated."""
-
-    def is_hopeless(self, error: WebError, *, undelivered: bool) -> bool:
-        """True if trying again would be in vain, or do more harm than good."""
-        if undelivered and isinstance(error, AnswerLostError):
-            self.lost += 1
-            return self.lost >= MAX_LOST
-        if error.retryable and not isinstance(error, WebFailedError):
-            return False
-        if undelivered or (isinstance(error, WebRefusedError) and error.reason == "TASK_NOT_FOUND"):
-            return True
-        self.nonsense += 1
-        reason = error.reason if isinstance(error, WebRefusedError) else ""
-        return self.nonsense >= _PATIENCE.get(reason, MAX_NONSENSE)
+    Args:
+        error: what went wrong.
+        row: the message.
+        is_taken: whether the agent has told its name for the task.
+    """
+    words = with_short_urls(error.message)
+    match error:
+        case AnswerLostError():
+            return Answered(Word.LOST, code=words)
+        case FileError():
+            return Answered(Word.REFUSED, signed=True, code=words)
+        case WebError() if not may_pass(error):
+            is_over = row.type == Kind.CANCEL or (is_taken and _went_on(error))
+            return Answered(Word.SUPERSEDED if is_over else Word.REFUSED, signed=True, code=words)
+    return Answered(Word.REFUSED, code=words, retry_after=pause_of(error) or None)
 
 
-def given_up(record: Task, error: WebError, *, lost: int) -> WebError:
-    """Why a task ends: what went wrong the last time, when an answer to it had been `lost` so many times."""
-    if record.remote is not None and isinstance(error, WebRefusedError) and error.reason in TASK_IS_GONE:
-        return TaskLostError(record.peer)
+def fault_of(error: McpA2AError) -> Fault:
+    """What is reported of a look that failed with this error."""
+    if not isinstance(error, WebError) or may_pass(error):
+        return Fault.UNREACHABLE
+    return FAULTS.get(error.reason, Fault.UNREADABLE) if isinstance(error, WebRefusedError) else Fault.UNREADABLE
+
+
+def may_pass(error: WebError) -> bool:
+    """True if the agent may answer otherwise later, and has not done anything by then."""
+    return error.retryable and not isinstance(error, WebFailedError)
+
+
+def pause_of(error: McpA2AError) -> float:
+    """The pause that an error asks for, in seconds; 0 if it asks for none."""
+    if isinstance(error, NotNowError):
+        return error.seconds
+    return 0.0 if isinstance(error, WebError) else DISK_SECONDS
+
+
+def has_heard(task: Task, error: McpA2AError, lost: int) -> bool:
+    """True if the agent may have acted on a message that ended with this error, after `lost` answers were lost."""
+    return isinstance(error, WebAnswerError) or task.remote is not None or lost > 0
+
+
+def given_up(task: Task, error: McpA2AError, lost: int) -> McpA2AError:
+    """The error of a task that ends with `error`, after the answers to a message were lost `lost` times."""
+    if task.remote is not None and fault_of(error) in (Fault.TASK_GONE, Fault.GONE):
+        return TaskLostError(task.peer)
     if not lost:
         return error
     # Also where it refuses the last time, as a message that it knows already.
@@ -81,11 +86,6 @@ def given_up(record: Task, error: WebError, *, lost: int) -> WebError:
     )
 
 
-async def interrupt(events: Sequence[anyio.Event], scope: anyio.CancelScope) -> None:
-    """Something is to be told while a stream goes on: it can wait for nothing but what is being told, and a name.
-
-    What is being told may be the very thing that there is news of: broken off, it would be told twice.
-    """
-    for event in events:
-        await event.wait()
-    scope.cancel()
+def _went_on(error: WebError) -> bool:
+    """True if a refusal may only mean that the agent went on already: a reply whose answer was lost is told twice."""
+    return isinstance(error, WebRefusedError) and error.reason == "UNSUPPORTED_OPERATION"

@@ -143,8 +143,6 @@ class Looked(Enum):
 
     NEWS = auto()
     SAME = auto()
-    SLOW = auto()
-    """Nothing new, and a person must act first: the next look may wait for long."""
 
 
 class Block(Enum):
@@ -167,7 +165,7 @@ class Obstacle:
     block: Block
     route: Route | None = None
     code: str = ""
-    """Of a refusal."""
+    """Of a refusal; of one by an agent at a URL, in words."""
     seconds: float = 0.0
     """Until the next attempt."""
 

@@ -1,9 +1,10 @@
 """Carries what was journalled to its recipients, until each has signed for it: the shell of the `DeliveryQueue`.
 
-The queue decides, `SealedCourier` seals and reads answers, `Outcomes` records in the journal and in the task what
-became of a message. This module hands values from one to the other, and keeps the one timer. A message leaves the
-journal only by the recipient's signed receipt, a signed refusal for good, or expiry: a lost link, a restart or a lost
-answer only means that the same id is sent again, and a relay that has stored it, or refuses to, changes nothing.
+The queue decides, a courier carries (`SealedCourier` to agents with a key, `HttpCourier` to agents at URLs), and
+`Outcomes` records in the journal and in the task what became of a message. This module hands values from one to the
+other, and keeps the one timer. A message leaves the journal only by the recipient's signed receipt (of an agent at a
+URL: its answer), a signed refusal for good, or expiry: a lost link, a restart or a lost answer only means that the same
+id is sent again, and a relay that has stored it, or refuses to, changes nothing.
 
 An open task that we sent is a reason to hold a link as well: its answer may only reach us over one that we open. All
 the open tasks at one agent are one reason.
@@ -22,6 +23,7 @@ import anyio
 import anyio.lowlevel
 
 from mcp_a2a.errors import McpA2AError
+from mcp_a2a.node.delivery.courier import Courier
 from mcp_a2a.node.delivery.events import (
     CheckWanted,
     DestinationBlocked,
@@ -33,6 +35,7 @@ from mcp_a2a.node.delivery.events import (
     MessageDelivered,
     MessageDropped,
     MessageExpired,
+    MessageFate,
     MessageHeld,
     MessagePutOff,
     MessageRefused,
@@ -40,16 +43,20 @@ from mcp_a2a.node.delivery.events import (
     ProbeWanted,
     RedateWanted,
 )
+from mcp_a2a.node.delivery.http import HttpCourier
 from mcp_a2a.node.delivery.letters import redated
 from mcp_a2a.node.delivery.merging import merge_updates
-from mcp_a2a.node.delivery.model import At, Block, Hurry, Kind, Obstacle, Outgoing, StoredCopy
+from mcp_a2a.node.delivery.model import At, Hurry, Kind, Outgoing, StoredCopy
+from mcp_a2a.node.delivery.outbox_views import OutboxViews
 from mcp_a2a.node.delivery.outcomes import Outcomes
 from mcp_a2a.node.delivery.queue import SLICE, DeliveryQueue
 from mcp_a2a.node.delivery.sealed import SealedCourier
-from mcp_a2a.node.delivery.words import REFUSALS, said
+from mcp_a2a.node.delivery.words import REFUSALS
+from mcp_a2a.node.files.files import Files
 from mcp_a2a.node.peers.dialer import Dialer
 from mcp_a2a.node.peers.directory import Directory
 from mcp_a2a.node.peers.peer import Peer
+from mcp_a2a.node.peers.web_book import WebBook
 from mcp_a2a.node.runtime.context import Context, ticks_of_loop, wait_until
 from mcp_a2a.ports import Link
 from mcp_a2a.protocol.blob import piece_of
@@ -70,29 +77,28 @@ ASKING = frozenset({"task", "message"})
 KINDS = {kind.value: kind for kind in Kind}
 """By the types of the journal: to look one up costs less than to make it."""
 
-_Fate = MessageDelivered | MessageStored | MessageHeld | MessagePutOff | MessageRefused | MessageExpired
 
-
-class Outbox:
+class Outbox(OutboxViews):
     """The sending half of a node's delivery."""
 
-    def __init__(self, context: Context, directory: Directory, dialer: Dialer, outcomes: Outcomes) -> None:
-        self._context = context
-        self._directory = directory
-        self._outcomes = outcomes
-        outcomes.on_letter = self.push
-        self._ticks = ticks_of_loop()
-        self._rows: dict[str, OutboxRow] = {}
-        """The waiting messages, by id."""
-        self._queue = DeliveryQueue(
-            lambda _: self._courier.patience,
+    def __init__(
+        self, context: Context, directory: Directory, dialer: Dialer, outcomes: Outcomes, web: WebBook, files: Files
+    ) -> None:
+        rows: dict[str, OutboxRow] = {}
+        queue = DeliveryQueue(
+            lambda destination: self._courier_to(destination).patience,
             random.random,  # spreads load; nothing secret depends on it
             context.first_number,
             context.clocks.since(),
         )
-        self._courier = SealedCourier(
-            context, directory, dialer, self._queue, rows=self._rows, at=self._at, reported=self._advance
+        self._courier = SealedCourier(context, directory, dialer, queue, rows=rows, at=self._at, reported=self._advance)
+        self.http = HttpCourier(
+            context, web, files, queue, rows, at=self._at, reported=self._advance, dropped=self.drop_task
         )
+        super().__init__(context, directory, queue, rows, self._courier.limits)
+        self._outcomes = outcomes
+        outcomes.on_letter = self.push
+        self._ticks = ticks_of_loop()
         self._moment: At | None = None
         """While decisions of the queue are carried out: the clocks when that began."""
         self._wake = anyio.Event()
@@ -103,6 +109,9 @@ class Outbox:
     def _at(self) -> At:
         """All clocks; while decisions of the queue are carried out, as they were when that began."""
         return self._moment or At(self._ticks(), *self._context.clocks.all())
+
+    def _courier_to(self, destination: str) -> Courier:
+        return self._courier if counterpart_of(destination) == "sealed" else self.http
 
     # --- what the node asks for ------------------------------------------------------------------
 
@@ -124,8 +133,11 @@ class Outbox:
         self._hurry(str(peer_id), Hurry.SIGHTED)
 
     def seal_ahead(self, row: OutboxRow) -> None:
-        """Seal a message while its journal entry is on its way to the disk. It is not sent before `push`."""
-        if not row.pieces and not self._queue.waiting(row.peer):  # in a crowd it is better to seal at a message's turn
+        """Seal a message while its journal entry is on its way to the disk. It is not sent before `push`.
+
+        In a crowd it is better to seal at a message's turn.
+        """
+        if _is_sealed(row) and not row.pieces and not self._queue.waiting(row.peer):
             self._courier.seal_ahead(row)
 
     def push(self, row: OutboxRow) -> None:
@@ -133,9 +145,15 @@ class Outbox:
         at = self._at()
         for one in (*row.pieces, row):
             self._enqueue(one, at)
-        if row.type in ASKING:
+        if row.type in ASKING and _is_sealed(row):
             self._queue.attend(row.peer, at, wanted=True)
         self._advance(at)
+
+    def change(self, rows: Iterable[OutboxRow], dropped: Iterable[str]) -> None:
+        """Deliver messages that are in the journal in place of others that are no longer."""
+        self.drop(dropped)
+        for row in rows:
+            self.push(row)
 
     def _enqueue(self, row: OutboxRow, at: At) -> None:
         if row.id in self._rows:
@@ -149,7 +167,7 @@ class Outbox:
         some = Outgoing(
             row.id,
             row.n,
-            row.peer,
+            row.peer if _is_sealed(row) else row.task,
             row.task,
             KINDS[row.type],
             row.created,
@@ -176,6 +194,12 @@ class Outbox:
         self._queue.attend(str(peer_id), self._at(), wanted=False)
         self.drop([row.id for row in self._rows.values() if row.peer == str(peer_id)])
 
+    def drop_task(self, task_id: str) -> None:
+        """Nothing more is told of a task to its agent at a URL."""
+        self.drop([one.message.id for one in self._queue.pending(task_id)])
+        self.http.attend(task_id)
+        self._advance()
+
     def offer_held(self, peer_id: PeerId) -> None:
         """This peer shows itself: what its owner had not allowed yet may be welcome now."""
         self._hurry(str(peer_id), Hurry.GREETED)
@@ -186,7 +210,7 @@ class Outbox:
 
     def route_opened(self, url: str) -> None:
         """A relay can be reached again: try now what may go through it."""
-        for did in {row.peer for row in self._rows.values()}:
+        for did in {row.peer for row in self._rows.values() if _is_sealed(row)}:
             peer = self._directory.get(PeerId.parse_untrusted(did))
             if any(str(where) == url for seen in peer.sightings.values() for where in seen.addresses):
                 self._queue.hurry(did, Hurry.SIGHTED, self._at())
@@ -242,51 +266,6 @@ class Outbox:
             logger.warning("whether an answer is awaited of %s cannot be read: %s", did, error)
             return True
 
-    # --- what is shown ---------------------------------------------------------------------------
-
-    def __len__(self) -> int:
-        """The number of waiting messages; the pieces of a file belong to the one that names it."""
-        return len(self._queue)
-
-    def waiting(self, agent: PeerId | str) -> int:
-        """The number of messages that this agent has not taken yet."""
-        return self._queue.waiting(str(agent))
-
-    def updating(self, peer_id: PeerId) -> frozenset[str]:
-        """Tasks of which this peer has yet to take an update."""
-        return frozenset(self._queue.tasks_with(str(peer_id), Kind.UPDATE))
-
-    def bringing(self, peer_id: PeerId) -> frozenset[str]:
-        """Tasks of which this peer has yet to take a file."""
-        return frozenset(self._queue.tasks_with(str(peer_id), Kind.PIECE))
-
-    def tried(self, peer_id: PeerId) -> tuple[str, ...]:
-        """The newest failed attempts to reach a peer that something waits for."""
-        obstacle = self._queue.obstacle_of(str(peer_id))
-        if self._directory.get(peer_id).link is None:
-            return self._queue.attempts(str(peer_id))
-        return (self._in_words(obstacle, str(peer_id)),) if obstacle is not None else ()
-
-    def refusal(self, task_id: str) -> str | None:
-        """Why a relay does not take a message of this task now."""
-        obstacle = self._queue.obstacle_of_task(task_id)
-        if obstacle is None:
-            return None
-        return self._in_words(obstacle, next(row.peer for row in self._rows.values() if row.task == task_id))
-
-    def _in_words(self, obstacle: Obstacle, did: str) -> str:
-        if obstacle.block is Block.SYSTEM_LIMIT:
-            return self._courier.limits.get(did, said(obstacle))
-        return said(obstacle, self._context.clocks.blame(PeerId.parse_untrusted(did)))
-
-    def holds(self, message_id: str) -> bool:
-        """True if a message has yet to be taken by its recipient."""
-        return self._queue.holds(message_id)
-
-    def settled(self, message_id: str) -> bool:
-        """True if a message is off our hands: delivered, or stored at a relay."""
-        return self._queue.is_off_our_hands(message_id)
-
     # --- the machine -----------------------------------------------------------------------------
 
     def _advance(self, at: At | None = None) -> None:
@@ -308,7 +287,7 @@ class Outbox:
                 self._react_to_all()
                 sends = self._queue.messages_to_send(at, left)
                 for send in sends:
-                    self._courier.carry(send)
+                    self._courier_to(send.destination).carry(send)
                 left -= len(sends)
                 if not left:
                     break
@@ -335,7 +314,7 @@ class Outbox:
                 # Between slices the wire gets its turn, so that the other side works while we go on sealing.
                 await anyio.lowlevel.checkpoint()
             self._asleep_until = self._queue.next_timeout()
-            await wait_until(self._wake, max(0.0, self._asleep_until - anyio.current_time()))
+            await wait_until(self._wake, max(0.0, self._asleep_until - self._ticks()))
 
     def _react(self, event: Event) -> None:
         match event:
@@ -344,21 +323,33 @@ class Outbox:
             case MergeWanted():
                 self._merge(event)
             case ProbeWanted(destination, route):
-                self._courier.probe(destination, route)
+                self._courier_to(destination).probe(destination, route)
             case CheckWanted(destination, route, tokens):
-                self._courier.check(destination, route, tokens)
+                self._courier_to(destination).check(destination, route, tokens)
             case DialWanted(destination):
                 self._dial(destination)
-            case LookWanted() | LookGivenUp() | MessageDropped() | DestinationBlocked():
-                pass  # an agent with a key is not looked at; `tried` shows why a destination gets nothing
+            case LookWanted(destination):
+                self._courier_to(destination).look(destination)
+            case LookGivenUp(task_id, fault):
+                self.http.look_given_up(task_id, fault)
+            case DestinationBlocked():
+                pass  # `tried` shows why a destination gets nothing
             case _:
                 self._record(event)
 
-    def _record(self, event: _Fate) -> None:
+    def _record(self, event: MessageFate) -> None:
         """Record the outcome of a message in the journal and in its task."""
         row = self._rows.get(event.id)
         if row is None:
             return  # it was dropped meanwhile
+        if not _is_sealed(row):
+            if not isinstance(event, MessagePutOff):
+                self._forget(row.id)
+            self.http.record(event, row)
+        else:
+            self._record_sealed(event, row)
+
+    def _record_sealed(self, event: MessageFate, row: OutboxRow) -> None:
         match event:
             case MessageDelivered():
                 self._outcomes.delivered(self._forget(row.id))
@@ -374,6 +365,8 @@ class Outbox:
                 self._refuse(event, row)
             case MessageExpired():
                 self._outcomes.expired(self._forget(row.id), self._name(row.peer))
+            case MessageDropped():
+                pass  # only an agent at a URL goes on without a message
 
     def _forget(self, message_id: str) -> OutboxRow:
         self._courier.forget(message_id)
@@ -384,7 +377,9 @@ class Outbox:
 
     def _dial(self, destination: str) -> None:
         """Dial a peer; not one of which nothing is awaited any more."""
-        if not self._queue.needs_route(destination) and not self._expects(destination):
+        if counterpart_of(destination) != "sealed":
+            self.http.dial(destination)
+        elif not self._queue.needs_route(destination) and not self._expects(destination):
             self._queue.attend(destination, self._at(), wanted=False)
             self._queue.unreachable(destination, (), self._at())
         else:
@@ -422,6 +417,11 @@ class Outbox:
             self._context.database.enqueue_lazily(partial(_replace_rows, changes=changes))
         absorbed = {one.row.id: [row.id for row in one.absorbed] for one in merged}
         self._queue.merged(wanted, absorbed, self._at())
+
+
+def _is_sealed(row: OutboxRow) -> bool:
+    """True if it goes to an agent with a key, which is its destination; at a URL each task is a destination."""
+    return counterpart_of(row.peer) == "sealed"
 
 
 def _replace_rows(connection: sqlite3.Connection, changes: Sequence[tuple[OutboxRow, Sequence[OutboxRow]]]) -> None:

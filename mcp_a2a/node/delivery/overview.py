@@ -36,6 +36,11 @@ class Overview:
         peer = self._waiting.peers.get(destination)
         return peer.messages if peer is not None else 0
 
+    def is_idle(self, destination: str) -> bool:
+        """True if nothing waits for this destination, and no answer of it is awaited."""
+        peer = self._waiting.peers.get(destination)
+        return peer is None or not (peer.entries or peer.attended)
+
     def needs_route(self, destination: str) -> bool:
         """True if a message or a piece waits for this destination."""
         peer = self._waiting.peers.get(destination)
@@ -70,9 +75,9 @@ class Overview:
         return peer.obstacle if peer is not None else None
 
     def attempts(self, destination: str) -> tuple[str, ...]:
-        """The newest failed attempts to reach a destination to which there is no route, in the courier's words."""
+        """The newest failed attempts to reach a destination, or to poll its task, in the courier's words."""
         peer = self._waiting.peers.get(destination)
-        return peer.attempts if peer is not None and not peer.routes else ()
+        return peer.attempts if peer is not None else ()
 
     def under_way(self, destination: str) -> int:
         """The number of messages and pieces that are unanswered on a route to this destination."""

@@ -43,7 +43,7 @@ class PeerQueue:
         self.obstacle: Obstacle | None = None
         self.attempts: tuple[str, ...] = ()
         self.failures = 0
-        self.dialing = self.attended = self.looking = self.broke = False
+        self.dialing = self.attended = self.looking = self.broke = self.slow = False
         self.dial_at = self.look_at = self.paused_until = self.slow_until = -math.inf
         self.relayed_since = math.inf
         """Since when only relays are there."""

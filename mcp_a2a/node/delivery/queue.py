@@ -129,10 +129,16 @@ class DeliveryQueue(Overview):
         if peer is not None:
             self.withdraw(list(peer.entries), at)
 
-    def attend(self, destination: str, at: At, *, wanted: bool) -> None:
-        """Set whether an answer of this destination is awaited: then a route is kept, or its task is polled."""
+    def attend(self, destination: str, at: At, *, wanted: bool, slow: bool = False) -> None:
+        """Set whether an answer of this destination is awaited: then a route is kept, or its task is polled.
+
+        `slow`: a person must act before there is news, so looks may wait for long.
+        """
         peer = self._waiting.peer(destination) if wanted else self._waiting.peers.get(destination)
-        if peer is None or (wanted and peer.attended):
+        if peer is None:
+            return
+        peer.slow = slow
+        if wanted and peer.attended:
             return
         if wanted:
             peer.attended, peer.looks, peer.nonsense, peer.broke = True, 0, 0, False
@@ -278,10 +284,13 @@ class DeliveryQueue(Overview):
             self._contact.rest(peer, at)
         self._schedule.touch(peer, at)
 
-    def looked(self, destination: str, outcome: Looked | Fault, at: At, retry_after: float = 0.0) -> None:
-        """Answers `LookWanted`: what the look showed, or why it failed."""
+    def looked(
+        self, destination: str, outcome: Looked | Fault, at: At, retry_after: float = 0.0, why: tuple[str, ...] = ()
+    ) -> None:
+        """Answers `LookWanted`: what the look showed, or why it failed, and that in words."""
         peer = self._waiting.peers.get(destination)
         if peer is not None and peer.looking:
+            peer.attempts = why
             self._contact.looked(peer, outcome, retry_after, at)
 
     # --- what the shell takes --------------------------------------------------------------------

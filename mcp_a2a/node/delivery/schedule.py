@@ -9,7 +9,7 @@ from dataclasses import replace
 from mcp_a2a.node.delivery.contact import Contact
 from mcp_a2a.node.delivery.decide import pause_for_clock
 from mcp_a2a.node.delivery.events import MergeWanted, MessageExpired, ProbeWanted, RedateWanted
-from mcp_a2a.node.delivery.expiry import fits
+from mcp_a2a.node.delivery.expiry import fits, is_over
 from mcp_a2a.node.delivery.model import At, Block, Fault, Obstacle, Send
 from mcp_a2a.node.delivery.peer_queue import PeerQueue
 from mcp_a2a.node.delivery.pending import Pending, TaskLine
@@ -67,6 +67,9 @@ class Schedule:
         some = entry.some
         if entry.as_is or fits(some, at):
             return True
+        if is_over(some, at):  # its deadline was to be seen later, since time passed while no process ran
+            self.expire(at)
+            return False
         is_doubted = at.wall - at.sound > MAX_CLOCK_SKEW_SECONDS
         is_earlier = some.n < self._first_number and some.kept < self._since
         if at.wall >= some.expires and is_doubted and is_earlier:

@@ -10,7 +10,6 @@ import itertools
 import logging
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import ClassVar
 
 from mcp_a2a.errors.delivery import LinkError, NoRouteError
 from mcp_a2a.node.delivery import patience
@@ -71,7 +70,6 @@ class SealedCourier:
     """Called after a report that no link has caused."""
     limits: dict[str, str] = field(default_factory=dict)
     """By destination: the limit of the system, in words, that kept a file from going."""
-    retargets: ClassVar[bool] = True
     _ids: Iterator[int] = field(default_factory=itertools.count)
     _routes: dict[Link, Route] = field(default_factory=dict)
     _links: dict[int, Link] = field(default_factory=dict)

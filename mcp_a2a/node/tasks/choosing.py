@@ -25,7 +25,7 @@ from mcp_a2a.protocol.task.events import Entrusted, Event, Replied, Spoken
 from mcp_a2a.protocol.task.machine import Change
 from mcp_a2a.protocol.task.task import Task, task_id_of
 from mcp_a2a.protocol.web_url import with_short_urls
-from mcp_a2a.store.journal import OutboxRow
+from mcp_a2a.store.journal import OutboxRow, put_outbox
 from mcp_a2a.store.records import get_task, save
 
 
@@ -173,11 +173,11 @@ class Choosing:
             dropped = courier.withdraw(connection, task_id)
             save(connection, change)
             for letter in letters:
-                courier.put(connection, letter)
+                put_outbox(connection, letter)
             return change.task, letters, dropped
 
         task, letters, dropped = await self.context.database.write(entrust)
-        courier.push(task.id, letters, dropped)
+        self.sending.outbox.change(letters, dropped)
         self.context.task_changes.notify(task.id, task)
         return task
 

@@ -15,12 +15,13 @@ from mcp_a2a.api.tasks import ReplyRequest, SendTaskBySkillRequest, SendTaskRequ
 from mcp_a2a.api.view import Consent
 from mcp_a2a.errors.delivery import QueueFullError
 from mcp_a2a.errors.tasks import NotAwaitingReplyError, NotSentError, SelfSendError
+from mcp_a2a.node.delivery.outbox import Outbox
 from mcp_a2a.node.files.attaching import Attached, Attaching
 from mcp_a2a.node.peers.agents import RemoteAgent
 from mcp_a2a.node.peers.consent import ConsentBook
 from mcp_a2a.node.runtime.context import Context
 from mcp_a2a.node.tasks.repeated import check_message, check_opening, check_turn
-from mcp_a2a.node.tasks.task_couriers import MAX_OUTBOX, TaskCourier, TaskCouriers
+from mcp_a2a.node.tasks.task_couriers import TaskCourier, TaskCouriers
 from mcp_a2a.node.tasks.waiting import Waiting
 from mcp_a2a.protocol.blob import BlobRef
 from mcp_a2a.protocol.extensions import check_extensions
@@ -31,7 +32,7 @@ from mcp_a2a.protocol.task.events import Opened, Replied, Spoken
 from mcp_a2a.protocol.task.machine import Change, withdrawal
 from mcp_a2a.protocol.task.table import can
 from mcp_a2a.protocol.task.task import Task, task_id_of
-from mcp_a2a.store.journal import OutboxRow
+from mcp_a2a.store.journal import OutboxRow, put_outbox
 from mcp_a2a.store.records import find_task, get_task, save
 
 
@@ -76,12 +77,17 @@ class Draft:
         return Change.opening(event, now=context.clock(), files=self.files)
 
 
+MAX_OUTBOX = 10_000
+"""Undelivered messages of one identity."""
+
+
 @dataclass(eq=False)
 class Sending:
     """Opens, continues and withdraws tasks at other agents."""
 
     context: Context
     couriers: TaskCouriers
+    outbox: Outbox
     attaching: Attaching
     consent: ConsentBook
     waiting: Waiting
@@ -192,19 +198,19 @@ class Sending:
             KeyReusedError: another call has opened another task under the same key meanwhile.
             QueueFullError, TooLargeError, UnsendableError, StorageFullError
         """
-        task, courier = change.task, self.courier_of(change.task)
-        row = courier.opening(change)
+        task, is_full = change.task, len(self.outbox) >= MAX_OUTBOX
+        row = self.courier_of(task).opening(change)
 
         def journal(connection: sqlite3.Connection) -> Task | None:
             if not save(connection, change):
                 return find_task(connection, task.id)
-            if courier.is_full(connection):
+            if is_full:
                 raise QueueFullError("outbox", MAX_OUTBOX)
-            courier.put(connection, row)
+            put_outbox(connection, row)
             return None
 
         known, is_new = await self.waiting.first_news(
-            task, journal, lambda: courier.push(task.id, (row,)), lambda: courier.meanwhile(row), seconds
+            task, journal, lambda: self.outbox.push(row), lambda: self.outbox.seal_ahead(row), seconds
         )
         if not is_new:
             check_message(known, task.messages[0], task.skill)
@@ -273,12 +279,12 @@ class Sending:
             change = Change.of(task, replied, Spoken(), now=now, files=attached.refs)
             row = courier.message(change, said)
             save(connection, change)
-            courier.put(connection, row)
+            put_outbox(connection, row)
             return change.task, row
 
         task, row = await self.context.database.write(go_on)
         if row is not None:
-            courier.push(task.id, (row,))
+            self.outbox.push(row)
             self.context.task_changes.notify(task.id, task)
         return task
 
@@ -301,11 +307,11 @@ class Sending:
             change = Change.of(latest, withdrawal(latest), Spoken(), now=now)
             row = courier.cancel(change)
             save(connection, change)
-            courier.put(connection, row)
+            put_outbox(connection, row)
             return change.task, (row,), dropped
 
         ended, rows, dropped = await self.context.database.write(cancel)
-        courier.push(ended.id, rows, dropped)
+        self.outbox.change(rows, dropped)
         self.context.task_changes.notify(ended.id, ended)
         return ended
 

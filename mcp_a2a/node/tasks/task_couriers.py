@@ -10,9 +10,8 @@ from typing import Protocol, TypeAlias
 from mcp_a2a.errors.delivery import NoRouteError
 from mcp_a2a.errors.tasks import FileError
 from mcp_a2a.errors.web import WebError
-from mcp_a2a.node.delivery.http import WebCourier
 from mcp_a2a.node.delivery.inquiry import Inquiry
-from mcp_a2a.node.delivery.letters import cancel_letter, message_letter, task_letter
+from mcp_a2a.node.delivery.letters import cancel_letter, message_letter, task_letter, url_letter
 from mcp_a2a.node.delivery.outbox import Outbox
 from mcp_a2a.node.files.attaching import MIB, Attached
 from mcp_a2a.node.peers.agents import RemoteAgent
@@ -27,15 +26,10 @@ from mcp_a2a.protocol.blob import MAX_RELAYED_SIZE
 from mcp_a2a.protocol.did import PeerId
 from mcp_a2a.protocol.model import Delivery, Message
 from mcp_a2a.protocol.naming import Counterpart
-from mcp_a2a.protocol.replay import MAX_LIFETIME_SECONDS
 from mcp_a2a.protocol.task.machine import Change
 from mcp_a2a.protocol.task.task import Task
 from mcp_a2a.protocol.web_url import shown_url, with_short_urls
-from mcp_a2a.store.journal import OutboxRow, drop_outbox_of_task, put_outbox
-from mcp_a2a.store.web import count_web_letters, drop_web_letters, put_web_letter
-
-MAX_OUTBOX = 10_000
-"""Undelivered messages to the agents of one kind."""
+from mcp_a2a.store.journal import OutboxRow, drop_outbox_of_task
 
 
 class TaskCourier(Protocol):
@@ -91,20 +85,8 @@ class TaskCourier(Protocol):
     def cancel(self, change: Change) -> OutboxRow:
         """The same of a withdrawal."""
 
-    def is_full(self, connection: sqlite3.Connection) -> bool:
-        """True if `MAX_OUTBOX` messages wait."""
-
-    def put(self, connection: sqlite3.Connection, row: OutboxRow) -> None:
-        """Journal a message."""
-
     def withdraw(self, connection: sqlite3.Connection, task_id: str) -> Sequence[str]:
         """Take what is not delivered of a task out of the journal; returns the ids of the messages."""
-
-    def meanwhile(self, row: OutboxRow) -> None:
-        """Prepare a message while its row is on its way to the disk."""
-
-    def push(self, task_id: str, rows: Sequence[OutboxRow], dropped: Sequence[str] = ()) -> None:
-        """Send what is in the journal, and no longer what was withdrawn."""
 
     async def look(self, task: Task) -> None:
         """Ask the agent about a task, for a moment. What the caller knew of the task is old then."""
@@ -173,27 +155,9 @@ class SealedTasks:
         """Sent in any case: the task may have arrived although its receipt has not."""
         return cancel_letter(self.context, change)
 
-    def is_full(self, connection: sqlite3.Connection) -> bool:
-        """See `TaskCourier`."""
-        return len(self.outbox) >= MAX_OUTBOX
-
-    def put(self, connection: sqlite3.Connection, row: OutboxRow) -> None:
-        """See `TaskCourier`."""
-        put_outbox(connection, row)
-
     def withdraw(self, connection: sqlite3.Connection, task_id: str) -> Sequence[str]:
         """See `TaskCourier`."""
         return drop_outbox_of_task(connection, task_id, "task", "message", "blob")
-
-    def meanwhile(self, row: OutboxRow) -> None:
-        """See `TaskCourier`."""
-        self.outbox.seal_ahead(row)
-
-    def push(self, task_id: str, rows: Sequence[OutboxRow], dropped: Sequence[str] = ()) -> None:
-        """See `TaskCourier`."""
-        self.outbox.drop(dropped)
-        for row in rows:
-            self.outbox.push(row)
 
     async def look(self, task: Task) -> None:
         """See `TaskCourier`."""
@@ -218,7 +182,7 @@ class HttpTasks:
 
     context: Context
     book: WebBook
-    courier: WebCourier
+    outbox: Outbox
     retargets: bool = False
 
     async def find(self, key: str) -> RemoteAgent:
@@ -256,45 +220,24 @@ class HttpTasks:
         peer = self.book.known(change.task.peer)
         if peer is not None and peer.row.origin == LAN:
             self.book.keep(peer)  # who a task is with is to be known after a restart
-        return self._row(change.task, "message", change.task.messages[0].message_id)
+        return url_letter(self.context, change.task, "message", change.task.messages[0].message_id)
 
     def message(self, change: Change, said: Message) -> OutboxRow:
         """See `TaskCourier`."""
-        return self._row(change.task, "message", said.message_id)
+        return url_letter(self.context, change.task, "message", said.message_id)
 
     def cancel(self, change: Change) -> OutboxRow:
         """See `TaskCourier`."""
-        return self._row(change.task, "cancel", "")
-
-    def _row(self, task: Task, kind: str, message_id: str) -> OutboxRow:
-        """A row without a payload: that is made when it is sent."""
-        now = self.context.clocks.stamp()
-        return OutboxRow(0, message_id, task.peer, task.id, 0, kind, b"", now, now + MAX_LIFETIME_SECONDS)
-
-    def is_full(self, connection: sqlite3.Connection) -> bool:
-        """See `TaskCourier`."""
-        return count_web_letters(connection) >= MAX_OUTBOX
-
-    def put(self, connection: sqlite3.Connection, row: OutboxRow) -> None:
-        """See `TaskCourier`."""
-        put_web_letter(connection, row.task, row.type, row.id, row.created)
+        return url_letter(self.context, change.task, "cancel")
 
     def withdraw(self, connection: sqlite3.Connection, task_id: str) -> Sequence[str]:
         """See `TaskCourier`."""
-        drop_web_letters(connection, task_id)
-        return ()
-
-    def meanwhile(self, row: OutboxRow) -> None:
-        """See `TaskCourier`."""
-
-    def push(self, task_id: str, rows: Sequence[OutboxRow], dropped: Sequence[str] = ()) -> None:
-        """See `TaskCourier`."""
-        self.courier.kick(task_id)
+        return drop_outbox_of_task(connection, task_id, "message", "cancel")
 
     async def look(self, task: Task) -> None:
         """See `TaskCourier`."""
-        await self.courier.glance(task)
+        await self.outbox.http.glance(task)
 
     def way(self, task: Task) -> Way:
         """See `TaskCourier`."""
-        return Way("http", self.courier.tried(task.id))
+        return Way("http", self.outbox.tried_at_url(task.id))

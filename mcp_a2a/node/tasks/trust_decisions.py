@@ -15,7 +15,6 @@ from mcp_a2a.api.agents import (
 from mcp_a2a.errors.agents import PeerNotFoundError
 from mcp_a2a.errors.protocol import RemoteProtocolError
 from mcp_a2a.node.agents.agent_views import AgentViews
-from mcp_a2a.node.delivery.http import WebCourier
 from mcp_a2a.node.delivery.outbox import Outbox
 from mcp_a2a.node.peers.directory import Directory
 from mcp_a2a.node.peers.own_advert import OwnAdvert
@@ -33,9 +32,9 @@ from mcp_a2a.protocol.naming import kind_of_agent
 from mcp_a2a.protocol.task.events import Canceled, Rejected
 from mcp_a2a.protocol.task.machine import Change
 from mcp_a2a.protocol.task.task import ErrorDetail, Task
-from mcp_a2a.store.journal import OutboxRow, drop_held, forget_consents, save_peer
+from mcp_a2a.store.journal import OutboxRow, drop_held, drop_outbox_of_task, forget_consents, save_peer
 from mcp_a2a.store.records import open_tasks_with, save
-from mcp_a2a.store.web import drop_web_letters, forget_web_agent
+from mcp_a2a.store.web import forget_web_agent
 
 _Decision = tuple[int, list[OutboxRow], list[Task]]
 """Messages dropped, messages to send, tasks ended."""
@@ -48,7 +47,6 @@ class TrustDecisions:
     context: Context
     directory: Directory
     web: WebBook
-    web_courier: WebCourier
     own_advert: OwnAdvert
     outbox: Outbox
     inbox: Inbox
@@ -101,7 +99,7 @@ class TrustDecisions:
         def forget(connection: sqlite3.Connection) -> list[Task]:
             ended = open_tasks_with(connection, peer.url)
             for task in ended:
-                drop_web_letters(connection, task.id)
+                drop_outbox_of_task(connection, task.id, "message", "cancel")
                 _end_blocked(connection, task, now)
             forget_web_agent(connection, peer.url)
             forget_consents(connection, peer.url)
@@ -116,7 +114,7 @@ class TrustDecisions:
                 raise
             self.web.forget(peer)
             for task in ended:
-                self.web_courier.kick(task.id)
+                self.outbox.drop_task(task.id)
                 self.context.task_changes.notify(task.id)
         return SetTrustView(agent=self.views.view(peer), dropped=len(ended))
 

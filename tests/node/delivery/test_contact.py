@@ -222,6 +222,14 @@ def test_a_message_expires_a_week_after_it_was_written_whatever_stands_in_its_wa
     assert len(scene.queue) == 0
 
 
+def test_a_message_that_is_over_at_its_turn_is_not_sent_once_more(scene: Scene) -> None:
+    scene.put("task t", "task u")
+    scene.jump(wall=WEEK, sound=WEEK)  # the machine slept, and no deadline was seen
+    scene.open(DIRECT)
+    assert scene.go() == []
+    assert scene.events(MessageExpired) == [MessageExpired("task1"), MessageExpired("task2")]
+
+
 @pytest.mark.parametrize("clock", ["wall", "sound"])
 def test_one_clock_that_jumps_ends_no_message(scene: Scene, clock: str) -> None:
     scene.put("task t")
@@ -263,7 +271,28 @@ def test_looks_are_ever_less_frequent_while_nothing_is_new(looking: Scene) -> No
     assert pauses[:3] == [0.45, 0.675, 1.013]
     assert pauses[-1] == 15.0
     assert look(looking, Looked.NEWS) == 0.3
-    assert look(looking, Looked.SLOW) == 15.0
+    looking.queue.attend(BOB, looking.at, wanted=True, slow=True)
+    assert look(looking, Looked.SAME) == 15.0
+
+
+def test_a_task_that_a_person_must_act_on_is_seldom_looked_at_also_where_its_agent_streams(looking: Scene) -> None:
+    looking.queue.attend(BOB, looking.at, wanted=True, slow=True)
+    looking.open(STREAM)
+    assert looking.events() == []
+    looking.tick(14.9)
+    assert looking.events() == []
+    looking.tick(0.1)
+    assert looking.events() == [LookWanted(BOB)]
+
+
+def test_why_a_look_failed_is_shown_until_one_succeeds(looking: Scene) -> None:
+    looking.open(STREAM)
+    looking.events()
+    looking.queue.looked(BOB, Fault.UNREACHABLE, looking.at, why=("no answer",))
+    assert looking.queue.attempts(BOB) == ("no answer",)
+    looking.tick(60)
+    looking.queue.looked(BOB, Looked.SAME, looking.at)
+    assert looking.queue.attempts(BOB) == ()
 
 
 def test_a_stream_is_begun_at_once(looking: Scene) -> None:

@@ -51,10 +51,10 @@ class Agent(RuleBasedStateMachine):
         self.waiting += self.scene.put(kind, to=BOB)
         self.pump()
 
-    @rule(wanted=st.booleans())
-    def attend(self, wanted: bool) -> None:  # noqa: FBT001
+    @rule(wanted=st.booleans(), slow=st.booleans())
+    def attend(self, wanted: bool, slow: bool) -> None:  # noqa: FBT001
         self.attended = wanted
-        self.scene.queue.attend(BOB, self.scene.at, wanted=wanted)
+        self.scene.queue.attend(BOB, self.scene.at, wanted=wanted, slow=slow)
         self.pump()
 
     @precondition(lambda self: self.dialing)
@@ -84,6 +84,17 @@ class Agent(RuleBasedStateMachine):
         if answer.word is Word.LOST:
             self.lost[message] = self.lost.get(message, 0) + 1
         self.scene.answer(message, answer)
+        self.pump()
+
+    @precondition(lambda self: self.waiting)
+    @rule()
+    def the_newest_message_is_withdrawn(self) -> None:
+        message = self.waiting.pop()
+        self.scene.queue.withdraw([message], self.scene.at)
+        if self.carried == message:  # its courier goes on, and what it reports means nothing
+            self.carried = None
+            self.pump()
+            self.scene.answer(message, Answered(Word.REFUSED, signed=True, code="400"))
         self.pump()
 
     @precondition(lambda self: self.looking)
