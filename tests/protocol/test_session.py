@@ -22,7 +22,7 @@ End: TypeAlias = ClearLink | ClearRelaySession
 
 
 class Leaving(Notebook):
-    """A desk that counts who has left."""
+    """A handler that counts the sessions that have left."""
 
     @property
     def left_count(self) -> int:
@@ -142,5 +142,5 @@ def test_it_ends_once_and_after_the_end_nothing_is_said_and_nothing_heard(end: E
     assert said(end) == []
     assert end.next_timeout() == float("inf")
     if isinstance(end, ClearRelaySession):
-        assert isinstance(end._desk, Leaving)
-        assert end._desk.left_count == 1
+        assert isinstance(end._handler, Leaving)
+        assert end._handler.left_count == 1

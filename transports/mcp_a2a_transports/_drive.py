@@ -84,14 +84,10 @@ class DrivenLink(Link):
         self._unsent: tuple[Awaitable[None], Sequence[str | bytes]] | None = None
         """While the wire is full: what to await, and the frames behind that which the session has given out."""
         self._full_since: float | None = None
-        self._wake = anyio.Event()
-        self._tick = anyio.Event()
-        self._resume = anyio.Event()
-        self._settled = anyio.Event()
+        self._wake, self._tick, self._resume = anyio.Event(), anyio.Event(), anyio.Event()
         self._is_paused = False
         """True while the reader waits until the session wants frames again."""
-        self._ending = anyio.Event()
-        self._flushed = anyio.Event()
+        self._settled, self._ending, self._flushed = anyio.Event(), anyio.Event(), anyio.Event()
         self.relay_heard: Callable[[Reply | News], None] | None = None
         """Of a link to a relay: who hears its replies and news, in the order of the wire."""
         self.code: ByeCode | None = None
