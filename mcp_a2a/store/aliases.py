@@ -69,7 +69,7 @@ class Aliases:
         return meant_by(self.all(), asked)
 
     def of(self, key: str) -> str | None:
-        """What the person calls the agent with this key or URL."""
+        """The person's name for the agent with this key or URL."""
         return next((alias for alias, its in self.all().items() if its == key), None)
 
     def give(self, alias: str, key: str) -> str | None:
@@ -122,7 +122,7 @@ class Aliases:
             raise refused(self._path, error) from error
 
     def _kept(self) -> dict[str, str]:
-        """What the file holds: to be written back, so that none is lost.
+        """The aliases of the file, to be written back, so that none is lost.
 
         Raises:
             OSError: it cannot be read.

@@ -28,7 +28,7 @@ TRUSTS = frozenset({"stranger", "trusted", "blocked"})
 DIRECTIONS = frozenset({"sent", "received"})
 
 WEB = ("https://", "http://", "caller:")
-"""How the other side of a task begins that has no key: an agent of the web, or a client of our A2A server."""
+"""Beginnings of the other side of a task without a key: an agent at a URL, or a client of our A2A server."""
 
 DAMAGED = "damaged"
 

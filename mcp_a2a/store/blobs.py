@@ -30,7 +30,7 @@ class BlobRow:
 
     @property
     def done(self) -> int:
-        """How many pieces are here."""
+        """The number of pieces that are here."""
         return int.from_bytes(self.have, "little").bit_count()
 
     @property
@@ -66,7 +66,7 @@ def begin_in(connection: sqlite3.Connection, row: BlobRow) -> None:
 
 
 def mark_piece(connection: sqlite3.Connection, row: BlobRow, number: int) -> None:
-    """That piece is on the disk."""
+    """Note that a piece is on the disk."""
     have = (int.from_bytes(row.have, "little") | 1 << number).to_bytes(len(row.have), "little")
     connection.execute("UPDATE blobs SET have=? WHERE direction='in' AND peer=? AND id=?", (have, row.peer, row.id))
 
@@ -97,7 +97,7 @@ def all_blobs(connection: sqlite3.Connection) -> list[BlobRow]:
 
 
 def bytes_in(connection: sqlite3.Connection, peer: str) -> tuple[int, int, int, int]:
-    """What files of others take here: files and bytes of this peer, files and bytes of all.
+    """The room that files of others take: files and bytes of this peer, files and bytes of all.
 
     A file that is not complete counts with all that it may become.
     """
@@ -110,18 +110,18 @@ def bytes_in(connection: sqlite3.Connection, peer: str) -> tuple[int, int, int, 
 
 
 def bytes_coming(connection: sqlite3.Connection) -> int:
-    """What files of others may yet take that are not whole."""
+    """The bytes that incomplete files of others may yet take."""
     row = connection.execute("SELECT COALESCE(SUM(size), 0) FROM blobs WHERE direction='in' AND checked IS NULL")
     return int(row.fetchone()[0])
 
 
 def bytes_out(connection: sqlite3.Connection) -> int:
-    """What our own files take here."""
+    """The bytes of our own files."""
     return int(connection.execute("SELECT COALESCE(SUM(size), 0) FROM blobs WHERE direction='out'").fetchone()[0])
 
 
 def pieces_waiting(connection: sqlite3.Connection, task: str) -> dict[str, int]:
-    """How many pieces of each file of a task have neither been delivered nor stored."""
+    """The number of pieces of each file of a task that have neither been delivered nor stored."""
     rows = connection.execute(
         "SELECT substr(id, 1, 32), COUNT(*) FROM outbox WHERE task=? AND type='blob' AND relay IS NULL GROUP BY 1",
         (task,),
@@ -173,7 +173,7 @@ def forget_blobs(connection: sqlite3.Connection, now: float, unclaimed_seconds: 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """How many files and bytes must become free, of one peer's or (with none) of all."""
+    """The files and bytes that must become free, of one peer's or (with none) of all."""
 
     files: int
     size: int

@@ -11,7 +11,7 @@ from filelock import FileLock, Timeout
 from mcp_a2a.errors.machine import ConfigurationError
 
 LOCK_SECONDS = 5.0
-"""How long another process may take for its change."""
+"""Seconds that another process may take for its change."""
 
 
 @contextmanager

@@ -20,7 +20,7 @@ _LOG_HEADER, _FRAME_HEADER = 32, 24
 
 
 def looks(path: Path | str) -> str:
-    """What a change of the file would change; empty where there is none."""
+    """A text that differs after each change of the file; empty if there is no file."""
     try:
         found = os.stat(path)  # noqa: PTH116  a text costs no call of Path, and every commit asks
     except OSError:
@@ -71,7 +71,7 @@ def was_emptied(path: Path) -> bool:
 
 
 def frames_in_log(path: Path) -> int:
-    """How many frames the log of this database should have: those that carry the salt of its header.
+    """The number of frames that the log of this database should have: those that carry the salt of its header.
 
     Layout: sqlite.org/fileformat2.html, section 4.1.
     """

@@ -61,7 +61,7 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 LAZY_SECONDS = 0.05
-"""How long a lazy operation may wait for company. Losing it to a crash must be harmless."""
+"""Seconds that a lazy operation may wait for company. Losing it to a crash must be harmless."""
 
 IDLE_SECONDS = 0.5
 """A moment as quiet as that is used for a checkpoint."""
@@ -261,7 +261,7 @@ class Database:
                 self._call_soon(self._tell)
 
     def _outcomes(self, batch: Sequence[_Pending]) -> Sequence[object]:
-        """What became of each; whatever goes wrong, those that wait are told, and the thread goes on."""
+        """The outcome of each operation; whatever goes wrong, the callers are told, and the thread goes on."""
         try:
             return self._commit(batch)
         except Exception as error:
@@ -300,7 +300,7 @@ class Database:
                 watching = False
 
     def _idle_seconds(self) -> float | None:
-        """How long to wait for work before there is time for a checkpoint; for ever when there is nothing to write."""
+        """Seconds to wait for work before there is time for a checkpoint; None, for ever, with nothing to write."""
         return IDLE_SECONDS if self._uncheckpointed else None
 
     def _checkpoint(self) -> None:

@@ -1,4 +1,4 @@
-"""What the disk said, in our words."""
+"""Errors of the disk, in our words."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ NO_SPACE_BYTES = 256 * 1024
 """With less than this free, an input or output error means that the disk is full."""
 
 RESERVE_BYTES = 16 * 1024 * 1024
-"""What is left free where a database fills a disk. With nothing free SQLite can neither delete a row nor bring its log
+"""Bytes left free by a database that fills a disk. With nothing free SQLite can neither delete a row nor bring its log
 into the database: it would stay full for ever."""
 
 
 def spare(connection: sqlite3.Connection, folder: Path) -> int:
-    """How many bytes more may be stored; negative where the reserve is in use.
+    """The bytes that may still be stored; negative if the reserve is in use.
 
     Those of the disk and of the database that are free, but for the reserve: of a small disk a quarter.
     """
@@ -50,7 +50,7 @@ def refused(path: Path, error: OSError) -> McpA2AError:
 
 
 def unusable(path: Path, error: sqlite3.Error) -> McpA2AError:
-    """What SQLite says about the disk, in our words."""
+    """An error of SQLite about the disk, in our words."""
     kind = getattr(error, "sqlite_errorcode", 0) & 0xFF  # without the details of an extended code
     if kind == sqlite3.SQLITE_FULL:
         return StorageFullError(str(path))

@@ -24,7 +24,7 @@ GONE = "Its result was removed from the machine of the agent."
 
 @dataclass(frozen=True, slots=True)
 class Removed:
-    """What was removed of one task: bytes of text, and its files."""
+    """The removed parts of one task: bytes of text, and its files."""
 
     text_bytes: int
     files: tuple[BlobRow, ...]

@@ -33,9 +33,9 @@ class OutboxRow:
     relay: str | None = None
     """The relay that keeps a sealed copy of it."""
     postmark: bytes | None = None
-    """What the recipient of that copy must sign (`protocol.receipt`)."""
+    """The postmark that the recipient of that copy must sign (`protocol.receipt`)."""
     kept: float = 0.0
-    """When it was journalled by the sound time (`aging`): so long after that it is given up."""
+    """The time at which it was journalled, by the sound time (`aging`), from which its expiry counts."""
     pieces: tuple[OutboxRow, ...] = ()
     """Of the files that it names: they go ahead of it. Of type "blob", with a payload that is made from the file when
     it is sent; their `seq` is how many pieces that file has."""
@@ -99,7 +99,7 @@ def pending_outbox(connection: sqlite3.Connection) -> list[OutboxRow]:
 
 
 def count_outbox(connection: sqlite3.Connection) -> int:
-    """How many messages must still be sent. The pieces of a file belong to the one that names it."""
+    """The number of messages to send. The pieces of a file belong to the one that names it."""
     return int(connection.execute("SELECT COUNT(*) FROM outbox WHERE type<>'blob'").fetchone()[0])
 
 
@@ -119,7 +119,7 @@ def set_meta(connection: sqlite3.Connection, key: str, value: str) -> None:
 
 @dataclass(slots=True)
 class PeerRow:
-    """What is remembered of a peer."""
+    """The record of a peer."""
 
     did: str
     name: str
@@ -128,7 +128,7 @@ class PeerRow:
     addresses: tuple[str, ...] = ()
     last_seen: float | None = None
     paired: str = ""
-    """What it called itself when a person trusted it; empty before it said a name."""
+    """Its own name at the time a person trusted it; empty before it sent one."""
 
 
 def all_peers(connection: sqlite3.Connection) -> list[PeerRow]:
@@ -172,12 +172,12 @@ class HeldRow:
     """Empty when no person has decided in time: kept so that its sender can be told."""
     received: float
     host: str = ""
-    """Where it came from."""
+    """The host that it came from."""
 
 
 @dataclass(frozen=True, slots=True)
 class HeldLimits:
-    """How many strangers may wait, in all and from one host, and with how many messages each."""
+    """The number of strangers that may wait, in all and from one host, and of the messages of each."""
 
     senders: int
     senders_of_host: int
@@ -185,7 +185,7 @@ class HeldLimits:
 
 
 class Holding(Enum):
-    """What became of a stranger's message."""
+    """The outcome of a stranger's message."""
 
     HELD = auto()
     QUOTA = auto()
@@ -227,7 +227,7 @@ def was_held(connection: sqlite3.Connection, row: HeldRow) -> bool:
 
 
 def expire_held(connection: sqlite3.Connection, before: float) -> None:
-    """What came before then waits no longer for a person; that it did is kept, so that its sender can be told."""
+    """End the wait of messages that came before then; a note of each is kept, so that its sender can be told."""
     connection.execute("UPDATE held SET payload=x'' WHERE received<? AND length(payload)>0", (before,))
 
 
@@ -242,7 +242,7 @@ def held(connection: sqlite3.Connection, sender: str | None = None) -> list[Held
 
 
 def count_held(connection: sqlite3.Connection) -> int:
-    """How many held messages there are."""
+    """The number of held messages."""
     return int(connection.execute("SELECT COUNT(*) FROM held WHERE length(payload)>0").fetchone()[0])
 
 
@@ -303,7 +303,7 @@ MANNER = "manner"
 
 @dataclass(frozen=True, slots=True)
 class Manner:
-    """Where it was seen, and where it listened."""
+    """The way in which a node last ran: on the LAN by mDNS, in networks, and the host on which it listened."""
 
     mdns: bool
     networks: bool
@@ -321,7 +321,7 @@ def keep_manner(database: Database, manner: Manner) -> None:
 
 
 def kept_manner(database: Database) -> Manner | None:
-    """What was remembered; None of an identity that has not run since there is such a note."""
+    """The remembered manner of running; None for an identity that has not run since there is such a note."""
     kept = database.read(lambda connection: get_meta(connection, MANNER))
     try:
         return _MANNER.validate_json(kept) if kept else None

@@ -21,7 +21,7 @@ def waiting_tasks(connection: sqlite3.Connection, now: float, limit: int) -> lis
 
 
 def next_lease_end(connection: sqlite3.Connection) -> float | None:
-    """When the first lease runs out."""
+    """The end of the first lease; None without a lease."""
     row = connection.execute(
         f"SELECT MIN(lease_until) FROM tasks WHERE {_WAITING}"  # noqa: S608
     ).fetchone()
@@ -35,7 +35,7 @@ def leased_tasks(connection: sqlite3.Connection) -> list[Task]:
 
 
 def highest_hop(connection: sqlite3.Connection, holder: str, now: float) -> int:
-    """How often the work of the tasks that this holder has leased was passed on, at most; 0 for none."""
+    """The highest hop count of the tasks that this holder has leased; 0 for none."""
     row = connection.execute(
         f"SELECT MAX(hop) FROM tasks WHERE {_WAITING} AND holder=? AND lease_until > ?",  # noqa: S608
         (holder, now),

@@ -1,4 +1,4 @@
-"""Who else is in our networks (`network_folder`), and how far we have read their directories."""
+"""The other members of our networks (`network_folder`), and the state of reading their directories."""
 
 from __future__ import annotations
 

@@ -46,14 +46,14 @@ class Audit(Protocol):
 
 @dataclass(frozen=True)
 class Schema:
-    """Which tables a database has, and how it is kept."""
+    """The tables of a database, and the way it is kept."""
 
     migrations: tuple[str, ...]
     audit: Audit
     """Reads what SQLite cannot check, and sets aside what it cannot read: how many rows of which table. Raises
     `sqlite3.DatabaseError` where it cannot do that."""
     loss: str
-    """What is not visible any more when a damaged database was put aside, in a sentence."""
+    """The loss when a damaged database was put aside, in a sentence."""
     erases: bool = True
     """True if what is deleted is overwritten, because it was readable."""
     max_checked_bytes: float = math.inf
@@ -64,9 +64,9 @@ class Schema:
     changes: tuple[str, ...] = ()
     """Statements that set off its triggers."""
     carried: tuple[tuple[str, ...], ...] = ()
-    """Where they are not: the tables that are, as a whole, where SQLite can read them; each group together."""
+    """The tables that are brought over whole, if rows are not, and if SQLite can read them; each group together."""
     loss_of_carried: str = ""
-    """What is lost with those of them that cannot be read, in a sentence."""
+    """The loss of those of them that cannot be read, in a sentence."""
 
 
 NODE = Schema(
@@ -227,7 +227,7 @@ def _note_damage(connection: sqlite3.Connection, stamp: str, sentence: str) -> N
 
 
 def damage(connection: sqlite3.Connection) -> tuple[str, ...]:
-    """What was found damaged and has not been looked at since, in sentences."""
+    """Damage that was found and has not been looked at since, in sentences."""
     kept = get_meta(connection, DAMAGE)
     try:
         return tuple(str(sentence) for sentence in json.loads(kept or "[]"))

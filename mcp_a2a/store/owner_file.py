@@ -1,4 +1,4 @@
-"""Which process runs the node of an identity, for what others say when it does not answer.
+"""The process that runs the node of an identity, for the words of others when it does not answer.
 
 The system knows which process holds the lock of the folder. Where it does not tell, a note beside the lock does, which
 also says what that process is doing.
@@ -117,7 +117,7 @@ def _note(folder: Path) -> list[str]:
 
 
 def state_of(pid: int | None) -> str | None:
-    """What a process is doing that explains its silence; None where that, or the process, is not known."""
+    """The state of a process that explains its silence; None if the state, or the process, is unknown."""
     if pid is None:
         return None
     try:

@@ -48,11 +48,11 @@ _DUMPS: Mapping[str, Callable[[Task], object]] = {
     "state": lambda task: task.state.value,
     "delivery": lambda task: task.delivery.value,
 }
-"""How the values of columns are stored that are no plain values."""
+"""The stored form of columns that have no plain values."""
 
 
 FORGOTTEN_SECONDS = float(MAX_LIFETIME_SECONDS + DEDUPE_MARGIN_SECONDS)
-"""What is left of a forgotten task is kept so long after its end: until no message of it can be accepted."""
+"""Seconds that the rest of a forgotten task is kept after its end: until no message of it can be accepted."""
 
 
 _kept = attrgetter(*TASK_COLUMNS)
@@ -170,7 +170,7 @@ def _update(connection: sqlite3.Connection, before: Task, task: Task) -> None:
 def move_delivery(
     connection: sqlite3.Connection, task_id: str, peer: str, event: type[Stored | Delivered], now: float
 ) -> bool:
-    """What a receipt of `peer` says of the message that opened a task, stored without a look at its texts.
+    """Store the word of `peer` about the message that opened a task, without reading the task's texts.
 
     Returns:
         True if the task moved: it does as `machine.apply` has it, in each state, unless another agent has it now.
@@ -274,7 +274,7 @@ def note_finished(connection: sqlite3.Connection, before: float, stamp: float) -
 
 @dataclass(frozen=True, slots=True)
 class Dropped:
-    """What was dropped of the history."""
+    """The dropped part of the history."""
 
     dates: list[float]
     """Of the messages that had opened received tasks here."""
@@ -337,7 +337,7 @@ class Newest:
 
     seq: int
     streamed: int
-    """How many chunks it came to."""
+    """The number of its chunks."""
 
 
 def known_otherwise(connection: sqlite3.Connection, peer: str, known: Mapping[str, int]) -> dict[str, Newest]:

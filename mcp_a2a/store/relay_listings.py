@@ -13,7 +13,7 @@ from mcp_a2a.protocol.listing import Listing
 from mcp_a2a.protocol.relay_limits import MAX_INVITATIONS, MAX_LISTINGS, MAX_PEER_LISTINGS, ROW_BYTES
 
 KEEP_INVITATION_SECONDS = 7 * 86_400
-"""How long it is known that an invitation has expired."""
+"""Seconds for which an expired invitation is still known as expired."""
 
 
 # --- meta ----------------------------------------------------------------------------------------
@@ -92,7 +92,7 @@ def _entries_of(connection: sqlite3.Connection, peer: PeerId) -> int:
 
 
 def listings(connection: sqlite3.Connection, network: PeerId, since: int, max_bytes: int) -> list[Listing]:
-    """What changed after a revision, oldest change first; one at least, where there is one."""
+    """The changes after a revision, oldest first; at least one, if there is any."""
     rows = connection.execute(
         "SELECT peer, seq, expires, sealed, revision FROM listings WHERE network=? AND revision>?"
         " AND sealed<>x'' ORDER BY revision",  # an earlier version had unsigned withdrawals
@@ -135,7 +135,7 @@ def offer(connection: sqlite3.Connection, invitation: Invitation, now: float) ->
 
 
 def claim(connection: sqlite3.Connection, invitation: bytes, key: bytes, now: float) -> bytes | str:
-    """What was sealed, for one more key or for one that had it before; or "unknown", "expired" or "used"."""
+    """The sealed secret, for one more key or for one that had it before; or "unknown", "expired" or "used"."""
     found = connection.execute("SELECT uses, expires, sealed FROM invitations WHERE id=?", (invitation,)).fetchone()
     if found is None:
         return "unknown"
@@ -173,7 +173,7 @@ def forget_expired(connection: sqlite3.Connection, now: float) -> None:
 
 
 def totals(connection: sqlite3.Connection) -> RelayTotals:
-    """How much there is beside messages."""
+    """The counts of entries beside messages."""
     listings, networks, size = connection.execute(
         "SELECT COUNT(*), COUNT(DISTINCT network), COALESCE(SUM(length(sealed)), 0) FROM listings"
     ).fetchone()

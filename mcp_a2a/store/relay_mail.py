@@ -90,7 +90,7 @@ def drop(connection: sqlite3.Connection, numbers: Sequence[int]) -> None:
 
 
 def backlog(connection: sqlite3.Connection) -> list[Backlog]:
-    """What the mailboxes hold, from whom."""
+    """The messages on disk, by mailbox and depositor."""
     rows = connection.execute(
         "SELECT recipient, depositor, COUNT(*), SUM(size) FROM messages GROUP BY recipient, depositor"
     ).fetchall()
@@ -210,7 +210,7 @@ def keys(connection: sqlite3.Connection) -> list[bytes]:
 
 
 def bundle_of(connection: sqlite3.Connection, key: bytes) -> KnownKey | None:
-    """What is known of a key."""
+    """The record of a key, with its bundle; None for an unknown one."""
     row = connection.execute("SELECT key, bundle, seq, account, settled FROM keys WHERE key=?", (key,)).fetchone()
     return KnownKey(row[0], row[1], row[2], row[3], settled=bool(row[4])) if row else None
 

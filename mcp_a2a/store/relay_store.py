@@ -26,7 +26,7 @@ from mcp_a2a.store.relay_schema import RELAY
 from mcp_a2a.store.schema import drop_copies
 
 EPOCH_BITS = 53
-"""What travels exactly in JSON."""
+"""The bits of an integer that travel exactly in JSON (RFC 8259, 6)."""
 
 
 P = ParamSpec("P")

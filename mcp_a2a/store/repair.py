@@ -13,7 +13,7 @@ from mcp_a2a.store.salvage import damaged_files
 
 @dataclass(frozen=True, slots=True)
 class Repaired:
-    """What a repair found, and what had been found before it."""
+    """The findings of a repair, and those before it."""
 
     path: Path
     found: tuple[str, ...]

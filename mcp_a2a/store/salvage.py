@@ -24,7 +24,7 @@ DID = "did:key:"
 
 SECTOR_BYTES = 4096
 PIECE_BYTES = 1024 * 1024
-"""Where a disk does not give back a piece, it is read in halves, down to a sector."""
+"""Bytes read at once; an unreadable piece is read in halves, down to a sector."""
 
 KEPT_LOG = "-wal-kept"
 """A copy of the log of a damaged file, from before SQLite was asked to bring it in."""
@@ -35,7 +35,7 @@ _TASK_ID = re.compile(r"task-[a-z0-9]{16,40}")
 
 @dataclass(slots=True)
 class Salvage:
-    """How many rows of which table were saved, and what is known of the others."""
+    """The number of saved rows of each table, and the known loss."""
 
     saved: Counter[str] = field(default_factory=Counter)
     lost: Counter[str] = field(default_factory=Counter)
@@ -225,7 +225,7 @@ LOGS = ("-wal", "-shm")
 
 
 def fresh_path(path: Path) -> Path:
-    """Where a new database is made until it is whole."""
+    """The place at which a new database is made until it is whole."""
     return path.with_name(f"{path.name}.new")
 
 
@@ -237,7 +237,7 @@ def exchange(path: Path, kept: Path) -> None:
 
 
 def finish_exchange(path: Path) -> None:
-    """Where a process was killed in the middle: the damaged file is away, the new one is whole and not yet here."""
+    """Finish the exchange of a killed process: the damaged file is away, the new one is whole and not yet here."""
     fresh = fresh_path(path)
     if path.exists() or not fresh.exists():
         return
@@ -255,7 +255,7 @@ def damaged_files(path: Path) -> tuple[Path, ...]:
 
 
 def _move_logs(path: Path, kept: Path) -> None:
-    """What belongs to the damaged file goes where it went: another database must not find its log."""
+    """Move the logs of the damaged file with it: another database must not find them."""
     for suffix in (*LOGS, KEPT_LOG):
         journal = path.with_name(path.name + suffix)
         if journal.exists():

@@ -395,7 +395,7 @@ MAX_VERSION = 10_000
 
 
 def version_of(connection: sqlite3.Connection, path: Path, migrations: Sequence[str]) -> int:
-    """Which version a database has; 0 for an empty one. To be asked before anything is done to it.
+    """The version of a database; 0 for an empty one. To be read before anything is done to it.
 
     Raises:
         SchemaTooNewError: that of a newer mcp-a2a; nothing was changed.

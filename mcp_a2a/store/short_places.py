@@ -61,7 +61,7 @@ def make_private(folder: Path) -> None:
 
 
 def socket_path(folder: Path, name: str = "control.sock") -> Path:
-    """Where the control socket of this identity's folder is, by whichever path a process came to the folder."""
+    """The path of the control socket of this identity's folder, the same for every path to the folder."""
     folder = folder.resolve()
     direct = folder / name
     if len(os.fsencode(direct)) <= MAX_SOCKET_PATH:

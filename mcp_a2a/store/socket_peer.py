@@ -1,4 +1,4 @@
-"""Which user is at the other end of a Unix socket."""
+"""The user at the other end of a Unix socket."""
 
 from __future__ import annotations
 

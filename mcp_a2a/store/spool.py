@@ -18,7 +18,7 @@ from mcp_a2a.store.folder import open_folder, sync_folder
 FOLDER = "blobs"
 
 RESERVE_BYTES = 256 * 1024 * 1024
-"""What files of others leave free on the disk, for everything else."""
+"""Bytes that files of others leave free on the disk."""
 
 
 class Spool:
@@ -28,7 +28,7 @@ class Spool:
         self.folder = folder / FOLDER
 
     def path(self, direction: str, peer: str, blob_id: str) -> Path:
-        """Where a file is."""
+        """The path of a file."""
         if direction == "out":
             return self.folder / f"out-{blob_id}"
         return self.folder / f"in-{sha256(f'{peer} {blob_id}'.encode()).hexdigest()[:32]}"
@@ -71,7 +71,7 @@ class Spool:
 
     @property
     def free_bytes(self) -> int:
-        """How much others may put on this disk."""
+        """The bytes that others may still put on this disk."""
         return max(0, shutil.disk_usage(self.folder.parent).free - RESERVE_BYTES)
 
     def remove(self, paths: Iterable[Path]) -> None:
@@ -81,7 +81,7 @@ class Spool:
                 path.unlink(missing_ok=True)
 
     def strays(self, known: Iterable[Path]) -> list[Path]:
-        """What lies in the folder and belongs to nothing: an earlier process was killed between two steps."""
+        """Files of the folder that belong to no task: an earlier process was killed between two steps."""
         keep = {path.name for path in known}
         try:
             return [path for path in self.folder.iterdir() if path.name not in keep]

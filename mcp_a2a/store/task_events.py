@@ -75,7 +75,7 @@ KINDS: Mapping[type[object], str] = {
     e.Canceled: "canceled",
     e.FileLost: "file_lost",
 }
-"""How each logged event is called in the database."""
+"""The name of each logged event in the database."""
 
 WORDS = frozenset(KINDS.values())
 
@@ -95,7 +95,7 @@ _INSERTS = tuple(
     f" FROM tasks, (VALUES {', '.join(['(?, ?, ?, ?, ?)'] * count)}) WHERE tasks.id = ?"
     for count in range(_ROWS_AT_ONCE + 1)
 )
-"""How so many events are stored of one task."""
+"""The statements that store so many events of one task."""
 
 
 # --- writing --------------------------------------------------------------------------------------
@@ -246,7 +246,7 @@ class Entry:
         return TaskStatus.model_validate_json(self.body)
 
     def chunks(self) -> tuple[ArtifactChunk, ...]:
-        """What it added to the artifacts.
+        """The chunks that it added to the artifacts.
 
         Raises:
             ValueError: as `status`.
@@ -274,7 +274,7 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """What a reader of events must know of their task; not its texts, which may be long."""
+    """The part of a task that a reader of its events needs, without its texts, which may be long."""
 
     context_id: str
     state: TaskState
@@ -318,7 +318,7 @@ def page_after(connection: sqlite3.Connection, task_id: str, cursor: str) -> Pag
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """That something happened to a task, without what was said."""
+    """The kind and time of an event, without its texts."""
 
     number: int
     at: float

@@ -13,16 +13,16 @@ from mcp_a2a.store.records import SELECT_TASK, read_tasks
 from mcp_a2a.store.schema import LISTED
 
 Position = tuple[float, str]
-"""Where a page of tasks ended: the time of its last task, by which the list goes, and its id."""
+"""The end of a page of tasks: the time of its last task, by which the list is ordered, and its id."""
 
 
 def position_token(at: float, last: Task) -> str:
-    """What asks for the tasks after this one."""
+    """The page token that asks for the tasks after this one (A2A 3.1.4)."""
     return f"{at!r}/{last.id}"
 
 
 def parse_position(token: str) -> Position:
-    """What `position_token` made.
+    """The position in a token of `position_token`.
 
     Raises:
         ValueError
@@ -70,7 +70,7 @@ def _alternatives(state: Moment | None, direction: str | None, now: float) -> li
 
 
 def _at(moment: Moment | None, now: float) -> list[Condition]:
-    """Which tasks a word stands for, as `protocol.moment` has it: alternatives, each with its values."""
+    """The tasks that a word stands for, as `protocol.moment` has it: alternatives, each with its values."""
     if moment is None:
         return [(("state=?",), (one.value,)) for one in TaskState]
     state, delivery = state_of(moment).value, delivery_of(moment)
@@ -87,7 +87,7 @@ def _at(moment: Moment | None, now: float) -> list[Condition]:
 
 @dataclass(frozen=True, slots=True)
 class Within:
-    """What one caller may see of the tasks with one agent, and what of that it asks for."""
+    """The tasks with one agent that a caller may see, and the filter of its request."""
 
     direction: str
     peer: str
@@ -142,7 +142,7 @@ def tasks_within(
 
 
 def _count_within(connection: sqlite3.Connection, within: Within) -> int:
-    """How many tasks are in reach. Only a count since some moment, or in a context of ours, looks at each of them."""
+    """The number of tasks in reach. Only a count since some time, or in a context of ours, reads each of them."""
     if not within.is_counted:
         where, values = within.where()
         query = f"SELECT COUNT(*) FROM tasks INDEXED BY {within.index} WHERE {where}"  # noqa: S608

@@ -1,1 +1,1 @@
-"""How peers reach each other: the only place where a socket to a peer is opened."""
+"""The transports between peers: the only place where a socket to a peer is opened."""

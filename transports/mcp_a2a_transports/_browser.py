@@ -1,4 +1,4 @@
-"""What others announce on one link: heard, asked for where it is incomplete, and lost when it is gone.
+"""Browses the announcements on one link: heard, completed by questions, and lost when they are gone.
 
 A host that vanished leaves its records behind. They live two minutes, are asked for again when they expire, and what
 they named is lost when no answer comes.
@@ -48,11 +48,11 @@ that live for years would fill the table for as long."""
 _TYPE_PTR, _CLASS_IN = 12, 1
 _QUERY = 0
 FAILURES = (OSError, RuntimeError, ZeroconfError)
-"""What the library raises where an interface does not take part."""
+"""Errors of the library about an interface that does not take part."""
 
 
 class Browser(RecordUpdateListener):
-    """What is heard on one wire of one type of service.
+    """The records of one service type on one wire.
 
     The library's own browser keeps a little of every name that it ever heard, which is how a flood would fill our
     memory; so the records are listened to here.

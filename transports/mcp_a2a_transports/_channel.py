@@ -1,4 +1,4 @@
-"""What a link needs of a wire."""
+"""The wire of a link, as the link needs it."""
 
 from __future__ import annotations
 

@@ -20,15 +20,15 @@ from mcp_a2a_transports._link_server import AGENT
 from mcp_a2a_transports._websocket import MAX_MESSAGE, Connection, WebSocketChannel
 
 PROXY_STATUSES = frozenset({502, 503, 504})
-"""What a proxy says when the server behind it does not answer."""
+"""HTTP statuses of a proxy whose server does not answer (RFC 9110, 15.6)."""
 
 _connection: ContextVar[list[Connection]] = ContextVar("_connection")
-"""Where the connection of the dial that this task makes is put: aiohttp hands out only the socket."""
+"""Takes the connection of the dial of this task: aiohttp hands out only the socket."""
 
 
 @asynccontextmanager
 async def open_client(refused: Callable[[str], bool] = lambda _: False) -> AsyncIterator[aiohttp.ClientSession]:
-    """What dials are made with, as long as the context lasts: to addresses that are not `refused`, however named."""
+    """The client of dials, while the context lasts: to addresses that are not `refused`, by any name."""
 
     def make_socket(info: AddrInfoType) -> socket.socket:
         family, kind, protocol, _, sockaddr = info

@@ -47,7 +47,7 @@ SLICE = 4
 """Frames handled in one go."""
 
 STALL_SECONDS = 30.0
-"""How long a peer may leave one frame unread."""
+"""Seconds that a peer may leave one frame unread."""
 
 FLUSH_SECONDS, CLOSE_SECONDS = 0.5, 0.4
 """Together under the second in which every link is closed when its transport is."""
@@ -74,7 +74,7 @@ class DrivenLink(Link):
         secret = ours.randomness(NONCE_SIZE)
         self._session = LinkSession(side, ours.identity, ours.bundle(), secret, self._now(), target)
         self.name = self._session.name
-        """What a relay at the other end calls it."""
+        """Its name at a relay."""
         self.address, self.route = address, route
         self._opened: Opened | None = None
         self._bundle: KeyBundle | None = None

@@ -20,7 +20,7 @@ Said = TypeVar("Said")
 
 @dataclass(frozen=True)
 class Announced:
-    """What we announce: a port, under a label that is made of a key or of chance.
+    """Our announcement: a port, under a label that is made of a key or of chance.
 
     Attributes:
         txt: the TXT record.
@@ -68,7 +68,7 @@ class LanService:
         self.announced = announced
 
     def record(self, interface: Interface) -> AsyncServiceInfo | None:
-        """What is announced on an interface, if anything."""
+        """The record announced on an interface; None without one."""
         return self.announced.on(interface) if self.announced is not None else None
 
     def is_followed(self, name: str) -> bool:
@@ -93,11 +93,11 @@ class Finder(LanService, ABC, Generic[Said]):
     def __init__(self, service_type: str, announced: Announced | None = None) -> None:
         super().__init__(service_type, announced)
         self.seen: dict[str, dict[tuple[str, int], Said]] = {}
-        """What is believed of each name, by interface, in the order in which they heard it first."""
+        """The believed record of each name, by interface, in the order in which the interfaces heard it."""
 
     @abstractmethod
     def read_untrusted(self, interface: Interface, record: AsyncServiceInfo) -> Said | None:
-        """What a record says; None if it is not believed."""
+        """The content of a record; None if it is not believed."""
 
     @abstractmethod
     def tell(self, name: str, about: Said, now: Sequence[Said]) -> None:

@@ -49,7 +49,7 @@ _http_logger.setLevel(logging.CRITICAL)  # aiohttp would quote whatever a strang
 
 
 FREE_PORT_TRIES = 16
-"""How often a free port is asked for until it is free in both families."""
+"""The number of attempts to find a port that is free in both families."""
 
 
 def bind(host: str, port: int) -> list[socket.socket]:
@@ -166,7 +166,7 @@ class LinkServer(web.Server, ABC):
         return websocket
 
     def _page(self, request: web.BaseRequest, connection: Connection) -> web.Response | None:
-        """What is served at another path; None where nothing is."""
+        """The page at another path; None if there is none."""
         return None
 
     @abstractmethod
@@ -283,7 +283,7 @@ def _refusal() -> web.Response:
 
 
 def address_of(connection: Connection) -> DirectAddr:
-    """Where a connection comes from."""
+    """The address of the other end of a connection."""
     end = connection.get_extra_info("peername")
     host = text_of_end(end)
     if host is None or not isinstance(end, tuple):

@@ -125,7 +125,7 @@ async def keep_links(credentials: Credentials, handler: LinkHandler) -> AsyncIte
 
 @contextmanager
 def answered_in_time() -> Iterator[None]:
-    """What a dial has to be done in.
+    """The context with the time limit of a dial.
 
     Raises:
         LinkError: it took too long.

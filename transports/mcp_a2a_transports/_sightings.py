@@ -1,4 +1,4 @@
-"""What a lookup sees at the moment, and telling its handler about every change of that."""
+"""The present sightings of a lookup, and the report of each change to its handler."""
 
 from __future__ import annotations
 

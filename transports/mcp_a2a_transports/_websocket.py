@@ -27,7 +27,7 @@ class Connection(Protocol):
         """Send, at once or later."""
 
     def get_write_buffer_size(self) -> int:
-        """What is not yet sent."""
+        """The bytes that are not yet sent."""
 
     def is_closing(self) -> bool:
         """True if it is closed or being closed."""
@@ -39,7 +39,7 @@ class Connection(Protocol):
         """Close at once, whatever is still to be written."""
 
     def get_extra_info(self, name: str) -> object:
-        """What is known about the connection."""
+        """A fact about the connection, as `asyncio.Transport` has it."""
 
 
 class WebSocketChannel(Channel):

@@ -23,7 +23,7 @@ from mcp_a2a_transports._links import Links, answered_in_time, keep_links
 from mcp_a2a_transports.surroundings import MIN_PORT, Interface, Surroundings, interfaces_here, text_of_end
 
 PLACE_SECONDS = 2.0
-"""How long it may take until it is noticed that this machine has moved."""
+"""Seconds after which a move of this machine is noticed."""
 
 
 class DirectTransport(Transport):
@@ -87,7 +87,7 @@ async def _close_gone(links: Links, surroundings: Surroundings) -> None:
 
 
 def own_addresses(port: int, bound_to: str = "*") -> tuple[DirectAddr, ...]:
-    """Where others on the networks of this machine may dial a listener of ours. Loopback is not for others.
+    """The addresses at which others on the networks of this machine may dial a listener; loopback is none.
 
     Those with a zone come last: only this machine can write them so.
     """

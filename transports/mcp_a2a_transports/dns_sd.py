@@ -83,7 +83,7 @@ def _is_open_to_the_lan(host: str, interfaces: Sequence[str] | None) -> bool:
 
 
 class _Agents(Finder[WebSighting]):
-    """What is known of others: which announcement was heard on which interfaces, and what was told of it."""
+    """The known agents: each announcement with its interfaces, and the sighting that was reported."""
 
     max_names = MAX_ANNOUNCEMENTS
 
@@ -120,7 +120,7 @@ class _Agents(Finder[WebSighting]):
 def read_untrusted(
     name: str, hosts: Sequence[str], port: int | None, properties: Mapping[bytes, bytes | None]
 ) -> WebSighting | None:
-    """What an announcement says, if it may be believed so far."""
+    """The sighting in an announcement; None if it is not believed."""
     path = (properties.get(b"card") or CARD_PATH.encode()).decode("ascii", "replace")
     if not hosts or port is None or not (port >= MIN_PORT or port in _WEB_PORTS) or not _PATH.fullmatch(path):
         return None

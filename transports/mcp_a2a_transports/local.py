@@ -63,7 +63,7 @@ _PID_NAMESPACE = Path("/proc/self/ns/pid")
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """What one peer posts. `boot` tells whose process numbers `pid` is one of."""
+    """The notice of one peer. `boot` names the start of the machine to whose processes `pid` belongs."""
 
     peer: PeerId
     port: int
@@ -72,7 +72,7 @@ class Notice:
 
     @property
     def file_name(self) -> str:
-        """Where it is posted."""
+        """The name of its file."""
         return f"{fingerprint(self.peer)}.json"
 
     def to_text(self) -> str:
@@ -280,7 +280,7 @@ def _is_running(pid: int) -> bool:
 
 
 def _boot() -> str:
-    """What this start of the machine, and this container on it, is called; "" where it has no name."""
+    """The name of this start of the machine, and of this container on it; "" without a name."""
     with suppress(OSError):
         return f"{_BOOT_ID.read_text().strip()}:{_PID_NAMESPACE.stat().st_ino}"
     return ""

@@ -32,7 +32,7 @@ logger = logging.getLogger(__name__)
 IpInterface: TypeAlias = ipaddress.IPv4Interface | ipaddress.IPv6Interface
 
 LOOK_SECONDS = 3.0
-"""How often the interfaces are looked at where the kernel tells nothing; a look takes half a millisecond."""
+"""Seconds between looks at the interfaces if the kernel reports nothing; a look takes half a millisecond."""
 
 TOLD_LOOK_SECONDS = 60.0
 """And where it does."""
@@ -41,7 +41,7 @@ SETTLE_SECONDS = 0.1
 """Changes come in bursts."""
 
 MAX_ADDRESSES = 8
-"""That one record may name, and one peer may have."""
+"""Addresses that one record may name, and one peer may have."""
 
 MIN_PORT = 1024
 """No agent of a user listens on a port below."""
@@ -63,7 +63,7 @@ class Interface:
 
     @property
     def key(self) -> tuple[str, int]:
-        """What stays the same while its addresses change."""
+        """The part that stays the same while its addresses change."""
         return self.name, self.index
 
     @property
@@ -73,7 +73,7 @@ class Interface:
 
     @property
     def announced(self) -> tuple[str, ...]:
-        """What a record on this interface names: all of its own, and none of another's (RFC 6762, 6.2)."""
+        """The addresses in a record on this interface: all of its own, and none of another's (RFC 6762, 6.2)."""
         return tuple(ip_text(one.ip) for one in sorted(self.ips, key=_rank))[:MAX_ADDRESSES]
 
     def served_by(self, host: str) -> Interface:
@@ -142,7 +142,7 @@ def text_of_end(end: object) -> str | None:
 
 
 def zone_of(index: int) -> str:
-    """How this system writes the zone of an interface in an address."""
+    """The zone of an interface in an address, as this system writes it (RFC 4007, 11)."""
     if sys.platform == "win32":
         return str(index)
     try:
@@ -167,7 +167,7 @@ class Surroundings:
 
     @property
     def changed(self) -> anyio.Event:
-        """What happens with the next change, or with a notice that may be about one."""
+        """The event of the next change, or of a notice that may be about one."""
         return self._changed
 
     async def moved(self) -> None:
@@ -226,11 +226,11 @@ class Surroundings:
 
 
 _said: list[Interface] = []
-"""What the system said last."""
+"""The last answer of the system."""
 
 
 def _all_interfaces() -> list[Interface]:
-    """What the system says, or what it said last: asking takes an open file, and none may be left.
+    """The interfaces by the system's answer, or by its last one: asking takes an open file, and none may be left.
 
     Raises:
         OSError: it has said nothing yet.

@@ -292,7 +292,7 @@ async def open_wire(interface: Interface) -> Wire:
 
 
 def _choice(interface: Interface) -> list[str | int]:
-    """How the library is told of an interface: by an address in IPv4, by its index in IPv6."""
+    """The name of an interface for the library: an address in IPv4, its index in IPv6."""
     choice: list[str | int] = [] if interface.first_ipv4 is None else [interface.first_ipv4]
     return [*choice, interface.index] if interface.has_ipv6 and socket.has_ipv6 else choice
 

@@ -1,4 +1,4 @@
-"""When to try again: so that a thousand clients of one relay do not all come back in the same second.
+"""The pauses between attempts, so that a thousand clients of one relay do not come back in the same second.
 
 Full jitter: the first attempt after a loss is anywhere within three seconds, later ones anywhere
 within a ceiling that doubles up to half a minute. A session that lasted a minute makes everything good.

@@ -35,7 +35,7 @@ from mcp_a2a_transports.relay.world import World
 
 @dataclass(frozen=True)
 class _Open:
-    """What is there while the transport is open."""
+    """The state of an open transport."""
 
     world: World
     tasks: anyio.abc.TaskGroup

@@ -1,4 +1,4 @@
-"""Who has sent to whom at a relay: an owner knows the keys to which it has sent, or with which it shares a network."""
+"""Correspondents at a relay: an owner knows the keys to which it has sent, or with which it shares a network."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Correspondents:
         self._connections = connections
         self._presence = presence
         self._noted: OrderedDict[tuple[bytes, bytes], float] = OrderedDict()
-        """When a pair was written down."""
+        """The time at which each pair was written down."""
 
     def note(self, key: bytes, other: bytes, stamp: float) -> None:
         """Remember that a key has sent to another: then the other may use all of the key's mailbox."""

@@ -1,4 +1,4 @@
-"""Which link each envelope went out on, so that its answer comes back to that one."""
+"""The link on which each envelope went out, so that its answer comes back to that one."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class Dispatches:
 
 
 def _learn(dispatch: _Dispatch, answer: Answer, now: float) -> None:
-    """What an answer tells about the way and the recipient."""
+    """Note the state of the route and of the recipient from an answer."""
     if isinstance(answer, Delivered) and dispatch.sent_at is not None:
         dispatch.link.newest_rtt = now - dispatch.sent_at
     if isinstance(answer, Refused) and answer.bundle is not None and answer.bundle.peer == dispatch.link.peer:

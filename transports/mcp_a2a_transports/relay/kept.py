@@ -20,7 +20,7 @@ from mcp_a2a_transports.relay.session import RelaySession
 from mcp_a2a_transports.relay.world import World
 
 HOPELESS = SHUT_OUT | {ByeCode.WRONG_KEY, ByeCode.ROLE, ByeCode.SELF, ByeCode.VERSION, ByeCode.PROOF}
-"""What only a person can change, there or here."""
+"""Codes of a bye that only a person can do something about, there or here."""
 
 
 class KeptRelay:
@@ -51,7 +51,7 @@ class KeptRelay:
 
     @property
     def state(self) -> RelayState:
-        """How it stands."""
+        """The state of the session."""
         session = self.session
         if session is None:
             return RelayState(str(self._url), connected=False, detail=self._detail)

@@ -21,7 +21,7 @@ ROUTE = "relay"
 
 
 class _OverRelay(Link):
-    """What both kinds have in common."""
+    """The common part of both kinds."""
 
     def __init__(self, session: RelaySession) -> None:
         self._session = session
@@ -99,7 +99,7 @@ class RelayedLink(_OverRelay):
 
 
 class InboundLink(_OverRelay):
-    """Where mail for us comes from. It can be answered, and nothing else."""
+    """The link on which mail for us comes. It can be answered, and nothing else."""
 
     @property
     @override

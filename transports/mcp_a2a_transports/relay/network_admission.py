@@ -18,7 +18,7 @@ from mcp_a2a.protocol.relay_session import RelaySession
 logger = logging.getLogger(__name__)
 
 NOTE = "by the admission secret"
-"""What the operator reads of a network that was admitted so."""
+"""The operator's note about a network that was admitted so."""
 
 
 class NetworkAdmission:

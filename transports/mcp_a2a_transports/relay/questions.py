@@ -1,4 +1,4 @@
-"""What is asked of a relay, each question with a number, and what its replies mean for a person."""
+"""Requests to a relay, each with a number, and the meaning of its replies for a person."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 
 TICK_SECONDS = 1.0
 RELIEF_SECONDS = 0.02
-"""How often a connection that reads slowly is looked at."""
+"""Seconds between looks at a connection that reads slowly."""
 SWEEP_TICKS = 5
 FORGET_TICKS = 600
 CLOSE_SECONDS = 0.5

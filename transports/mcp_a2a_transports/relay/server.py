@@ -55,7 +55,7 @@ _DATA = (WSMsgType.BINARY, WSMsgType.TEXT)
 
 @dataclass(frozen=True)
 class RelayOptions:
-    """How a relay listens."""
+    """The options of a relay's listener."""
 
     limits: RelayLimits
     closed: bool = False
@@ -244,7 +244,7 @@ def _account_of_host(identity: Identity, host: str) -> bytes:
 
 # Work-around (aiohttp), look again 2027-06: not reported
 def _source(websocket: web.WebSocketResponse) -> Callable[[], Awaitable[_Heard]]:
-    """What gives its messages one by one: the queue that `receive` reads from, where this aiohttp has it.
+    """The source of its messages: the queue that `receive` reads from, if this aiohttp has it.
 
     A relay hears two frames per message, and the layers of `receive` take a twelfth of its time for one.
     """
@@ -253,7 +253,7 @@ def _source(websocket: web.WebSocketResponse) -> Callable[[], Awaitable[_Heard]]
 
 
 async def _see_off(websocket: web.WebSocketResponse) -> None:
-    """What was said last is lost when a connection ends with something unread in it."""
+    """Read on until the other end closes: the last frames are lost when a connection ends with unread bytes."""
     with anyio.move_on_after(CLOSE_SECONDS):
         while (await websocket.receive()).type in _DATA:
             pass

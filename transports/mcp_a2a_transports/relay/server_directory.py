@@ -34,7 +34,7 @@ MAX_USES = 100_000
 
 @dataclass(slots=True)
 class _Watch:
-    """How far a session knows a network."""
+    """The revision of a network up to which a session knows it."""
 
     number: int
     revision: int
@@ -56,7 +56,7 @@ class DirectoryService:
         self.bytes: Buckets[bytes] = Buckets(limits.deposit_bytes)
         """Shared with mail."""
         self.stranger_bytes = 0
-        """What the entries and invitations of networks that were not admitted take on the disk."""
+        """Bytes of the entries and invitations of networks that were not admitted, on disk."""
         self._requests: Buckets[bytes] = Buckets(limits.requests)
         self._store = store
         self._presence = presence

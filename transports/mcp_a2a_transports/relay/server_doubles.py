@@ -12,7 +12,7 @@ from mcp_a2a.protocol.frames import encode
 from mcp_a2a.protocol.relay_session import RelaySession
 
 SURE_SECONDS = 2.0
-"""What was on its way when the newest connection was opened has arrived by then."""
+"""Seconds in which frames arrive that were on their way when the newest connection was opened."""
 
 
 class Doubles:

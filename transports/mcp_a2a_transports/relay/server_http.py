@@ -1,4 +1,4 @@
-"""What a relay says over HTTP: that it lives, and to its operator how much it does. No keys, no names."""
+"""The pages of a relay over HTTP: its health, and its metrics for the operator. No keys, no names."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 @dataclass(frozen=True, slots=True)
 class RelayFacts:
-    """How much a relay holds and has done."""
+    """The counts of a relay."""
 
     uptime_seconds: float
     connections: int
@@ -142,7 +142,7 @@ def _page(body: bytes, kind: str) -> web.Response:
 
 
 def real_host(request: web.BaseRequest, peer: str, *, behind_proxy: bool) -> str:
-    """Where a request comes from. Only a proxy beside us is believed, and only what it wrote itself: the last entry."""
+    """The host of a request. Only a proxy beside us is believed, and only the entry that it wrote itself: the last."""
     forwarded = request.headers.getall("X-Forwarded-For", [])
     if not behind_proxy or not forwarded or not may_be_proxy(peer):
         return peer

@@ -1,4 +1,4 @@
-"""How much may be deposited at a relay: by one key, and by all that share its account (a network, or a host)."""
+"""Rates of deposits at a relay: of one key, and of all that share its account (a network, or a host)."""
 
 from __future__ import annotations
 

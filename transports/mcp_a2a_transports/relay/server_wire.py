@@ -12,7 +12,7 @@ from mcp_a2a.protocol.relay_session import RelaySession
 from mcp_a2a_transports._websocket import Connection
 
 HIGH_BYTES = 256 * 1024
-"""What may be unsent before nothing more is read from a connection, nor said unasked."""
+"""Unsent bytes beyond which nothing more is read from a connection, nor sent to it unasked."""
 LOW_BYTES = 64 * 1024
 MAX_BYTES = 8 * 1024 * 1024
 """Beyond that it is cut: more than a window of mail, a piece of a directory and many answers."""
@@ -35,7 +35,7 @@ class ServerWire:
         self.session = session
         self.transport = transport
         self.close_at: float | None = None
-        """When a closed one is cut, should the other side not close."""
+        """The time at which a closed connection is cut, should the other side not close."""
         self._said_close = False
         self._unsent = 0
         self._unsent_since = 0.0

@@ -65,11 +65,11 @@ _ID = slice(HEADER_SIZE - 4 - ENVELOPE_ID_SIZE, HEADER_SIZE - 4)
 
 @dataclass(frozen=True)
 class RelayKey:
-    """Who the relay is."""
+    """The identity of the relay, and its accounts of hosts."""
 
     peer: PeerId
     account_of_host: Callable[[str], bytes]
-    """What the mail of a host is charged to: a hash that only this relay can make, since it goes to the disk."""
+    """The account of the mail of a host: a hash that only this relay can make, since it goes to the disk."""
 
 
 class RelayService(SessionHandler):
@@ -164,7 +164,7 @@ class RelayService(SessionHandler):
         return ended
 
     def _account_of(self, session: RelaySession, peer: PeerId) -> bytes:
-        """What the mail of a key is charged to."""
+        """The account of the mail of a key."""
         admitted = self.admission.networks_of(session.networks)
         if admitted:
             return NETWORK + admitted[0].key
@@ -276,7 +276,7 @@ class RelayService(SessionHandler):
     # --- time -------------------------------------------------------------------------------------
 
     def next_timeout(self) -> float:
-        """When `handle_timeout` has something to do."""
+        """The time of the next call of `handle_timeout`."""
         return min(self.mail.next_timeout(), self.presence.next_timeout())
 
     def handle_timeout(self, now: float) -> None:
@@ -310,7 +310,7 @@ class RelayService(SessionHandler):
             self.mail.expired(row.number, row.recipient, row.envelope, row.depositor, row.size)
 
     def totals(self) -> RelayTotals:
-        """How much there is beside messages: as it is now, or lately where counting takes long."""
+        """The counts beside messages: of this moment, or the last ones if counting takes long."""
         if self._totals.listings > COUNTED_AT_ONCE:
             return self._totals
         return self._store.totals()

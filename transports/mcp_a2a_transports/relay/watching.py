@@ -24,7 +24,7 @@ AGAIN_SECONDS = 1.0
 
 
 class Watching:
-    """What one session tells a `RelayHandler`, in the order of the wire."""
+    """The news of one session for a `RelayHandler`, in the order of the wire."""
 
     def __init__(
         self,

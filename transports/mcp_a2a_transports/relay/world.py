@@ -1,4 +1,4 @@
-"""What every session of an open transport shares."""
+"""The state that all sessions of an open transport share."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MAX_NAMES = 1024
 
 @dataclass(frozen=True)
 class World:
-    """Who we are, who hears what happens, and what connections are made with."""
+    """Our credentials, the handler of links, and the client of connections."""
 
     credentials: Credentials
     handler: LinkHandler
