@@ -1,4 +1,4 @@
-"""Which URLs that another party chose may be called: the rules, without any I/O.
+"""The rules for calling URLs that another party chose, without any I/O.
 
 A URL is checked twice: as it is written, and by every address that its host turned out to have. Only the second says
 where a connection goes; the first refuses what exists to be read differently by different programs.
@@ -22,7 +22,7 @@ _NUMBER = re.compile(r"0x[0-9a-f]*|[0-9]+")
 """A last label like that makes a host an IPv4 address for some programs, however it is written (WHATWG URL 3.5)."""
 
 _CONTROL = re.compile(r"[\x00-\x20\x7f\\]")
-"""Where programs disagree on what of a URL is its host."""
+"""Characters on which programs disagree about the host of a URL."""
 
 _CREDENTIALS = Remedy(
     "Leave them out of the address. An agent is given a credential with --token-stdin (see mcp-a2a peers add --help)."
@@ -56,7 +56,7 @@ _GLOBAL_V6 = ipaddress.ip_network("2000::/3")
 
 @dataclass(frozen=True)
 class Policy:
-    """Where requests may go."""
+    """The addresses to which requests may go."""
 
     plain: bool = False
     """Also without TLS."""
@@ -158,7 +158,7 @@ def is_near(text: str) -> bool:
 
 
 def _kind(text: str) -> str | None:
-    """What is special about an address; None for one of the public Internet."""
+    """The kind of a special address; None for one of the public Internet."""
     address = ip_of(text)
     if address is None:
         return "no address"

@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from mcp_a2a.protocol.model import AgentCard
 
 CALLER = "mcp_a2a.caller"
-"""Where the guard in front leaves the name of the caller in the scope."""
+"""The key of the scope under which the guard leaves the name of the caller."""
 
 
 FILES = "/files/"
@@ -52,26 +52,26 @@ FILES = "/files/"
 
 @dataclass(frozen=True)
 class Offer:
-    """How this server presents itself."""
+    """The card and the URLs with which this server presents itself."""
 
     style: Style = "dual"
     push: bool = False
     token: bool = False
     url: str | None = None
-    """How others reach it, where that is not the address that they called."""
+    """The URL at which others reach it, if that is not the address that they called."""
     grpc: str | None = None
     """[HOST]:PORT at which our own agent is served by gRPC, if it is; without a host, at that of the card."""
 
 
 @dataclass(frozen=True)
 class _Request:
-    """What a request is about."""
+    """The agent and the path of a request."""
 
     agent: str
     base: str
     """The path that its agent is served at, without a slash at its end."""
     path: str
-    """What comes behind that, with one before it."""
+    """The rest of the path, with a slash before it."""
 
 
 class A2AApp:
@@ -123,7 +123,7 @@ class A2AApp:
         return await self._shown_card((self._offer.url or origin).rstrip("/"), _OWN, detail.card, extended=True)
 
     def own_file_url(self, origin: str, task_id: str, file_id: str) -> str:
-        """Where a file of a task of our agent is fetched from this origin."""
+        """The URL of a file of a task of our agent, at this origin."""
         return _file_url((self._offer.url or origin).rstrip("/"), _OWN, task_id, file_id)
 
     # --- bindings --------------------------------------------------------------------------------
@@ -263,7 +263,7 @@ def _length(scope: Scope) -> str | None:
 
 
 def _grpc_at(address: str | None, origin: str) -> str | None:
-    """Where gRPC is for who reads the card there."""
+    """The address of gRPC for a reader of the card at this origin."""
     if address is None or not address.startswith(":"):
         return address and without_zone(address)  # a zone is a name of this machine's own
     host = urlsplit(origin).hostname or ""

@@ -1,4 +1,4 @@
-"""What goes over the wire in both bindings: JSON that is read strictly, and results written as bytes."""
+"""Bodies of both bindings: JSON that is read strictly, and results written as bytes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Json = dict[str, JsonValue]
 ParamsT = TypeVar("ParamsT", bound=BaseModel)
 
 MAX_DEPTH = 100
-"""How deep a request may nest."""
+"""The depth to which a request may nest."""
 
 
 JSON = b"application/json"
@@ -27,7 +27,7 @@ A2A_JSON = b"application/a2a+json"
 
 @dataclass(frozen=True)
 class Reply:
-    """What is answered: a body at once, events one by one, or nothing."""
+    """A reply: a body at once, events one by one, or nothing."""
 
     body: bytes | None = None
     events: AsyncIterator[bytes] | None = None
@@ -36,7 +36,7 @@ class Reply:
     media_type: bytes = JSON
     """Of the body."""
     fault: Kind | None = None
-    """Which one it tells of; `status` of a binding says what that means to it."""
+    """The fault that it reports; `status` of a binding turns it into a code."""
 
 
 def parse(body: bytes) -> JsonValue:

@@ -23,10 +23,10 @@ MAX_AGE_SECONDS = 60
 
 @dataclass(frozen=True)
 class Terms:
-    """What this server adds to a card."""
+    """The parts of a card that this server adds."""
 
     url: str
-    """Where the agent is served, with a slash at its end."""
+    """The URL of the agent, with a slash at its end."""
     style: Style = "dual"
     push: bool = False
     token: bool = False
@@ -72,7 +72,7 @@ def card_json(card: AgentCard, terms: Terms, *, extended: bool = False) -> dict[
 
 
 def _interfaces(terms: Terms) -> Iterator[tuple[str, str, str]]:
-    """Where and how the agent is spoken to, the best first."""
+    """The interfaces of the agent: URL, binding and version, the best first."""
     yield terms.url, "JSONRPC", "1.0"
     yield terms.url, "HTTP+JSON", "1.0"
     if terms.grpc is not None:
@@ -113,7 +113,7 @@ def _security_schemes(style: Style) -> dict[str, JsonValue]:
 
 
 def etag_of(body: bytes) -> str:
-    """What names this very card."""
+    """The entity tag of this card (RFC 9110, 8.8.3)."""
     return f'"{hashlib.sha256(body).hexdigest()[:32]}"'
 
 

@@ -230,7 +230,7 @@ class WebClient(WebCalls):
     async def _task(
         self, agent: WebAgent, operation: Operation, task_id: str, history: int | None = None
     ) -> TaskDocument:
-        """What the agent says of a task that it has taken."""
+        """The agent's document about a task that it has taken."""
         ask = partial(ask_about, agent, operation, task_id, history)
         value = await self._fetch(agent, ask, CALL_SECONDS)
         if value is None:

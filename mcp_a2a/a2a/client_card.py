@@ -25,14 +25,14 @@ from mcp_a2a.protocol.web_url import agent_url, host_from_url, host_in_url, orig
 from mcp_a2a.web_ports import FoundCard, NotNowError
 
 BINDINGS = ("JSONRPC", "HTTP+JSON")
-"""What we speak."""
+"""The bindings of this client."""
 
 MAX_SKILLS = 256
 MAX_INTERFACES = 16
 MAX_EXTENSIONS = 64
 
 _ANYWHERE = frozenset({"0.0.0.0", "localhost", "127.0.0.1", "::", "::1"})  # noqa: S104  not bound: read, and mended
-"""What an agent says that does not know where it is."""
+"""Hosts on the card of an agent that does not know its address."""
 
 
 def read_card(body: bytes, url: str) -> tuple[AgentCard, Fields]:
@@ -136,7 +136,7 @@ def _interfaces(fields: Fields, url: str) -> tuple[AgentInterface, ...]:
 
 
 def _older(fields: Fields, url: str) -> list[AgentInterface | None]:
-    """What a card of version 0.3 says about where it is."""
+    """The interfaces on a card of version 0.3."""
     where = _text(_get(fields, "url"))
     if not where:
         return []
@@ -173,11 +173,11 @@ _NAMES = {"JSONRPC": "JSONRPC"} | dict.fromkeys(
 """The bindings that we speak, by the letters of what cards call them."""
 
 _HOST_AND_PORT = re.compile(r"(?:[\w.-]+|\[[\da-fA-F:.]+\]):\d{1,5}(?=[/?#]|\Z)")
-"""How a URL begins whose writer left out the scheme."""
+"""The beginning of a URL without a scheme."""
 
 
 def _place(said: str, base: str) -> str | None:
-    """Where an interface is; None where what is said of that is no URL. A part of one is below the agent's own."""
+    """The URL of an interface; None if the card has no URL for it. A relative one is below the agent's own."""
     try:
         return mended(urljoin(agent_url(base), said), base) if said else None
     except ValueError:
@@ -185,7 +185,7 @@ def _place(said: str, base: str) -> str | None:
 
 
 def mended(url: str, base: str) -> str:
-    """Where the agent is that says "localhost" of itself: at the host that its card was read from.
+    """The URL of an agent that gives "localhost" as its host: at the host that its card was read from.
 
     The same of one that names its link-local address, to which the zone belongs by which we reach it.
 

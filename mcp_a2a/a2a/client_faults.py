@@ -1,4 +1,4 @@
-"""What went wrong when an A2A agent was asked, in sentences; and whether asking again may help."""
+"""Errors of requests to A2A agents, in sentences, each retryable or not."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _LOST_TASK = re.compile(
     r"|task\s+\S{1,80}\s+(?:has expired|is unknown|no longer exists|is gone))",
     re.IGNORECASE | re.DOTALL,
 )
-"""What agents say with codes of their own, of a task that they do not have."""
+"""Messages of agents, with codes of their own, about a task that they do not have."""
 _PASSING = frozenset({408, 425, 429, 502, 503, 504, 507, 511, 521, 522, 523, 529})
 """HTTP statuses that say "not now", whatever else is said; some are those of proxies that many agents stand behind."""
 _PASSING_REASONS = frozenset({"UNAVAILABLE", "OVERLOADED", "RESOURCE_EXHAUSTED", "STORAGE_FULL"})
@@ -67,7 +67,7 @@ _NO_JSON: JsonValue = object()  # type: ignore[assignment]  # what no JSON is
 
 
 def _parsed(body: bytes) -> tuple[JsonValue, str]:
-    """What a body says, and what keeps it from being read, where that is not its being no JSON at all."""
+    """The JSON of a body, and the fault that keeps it from being read, unless it is no JSON at all."""
     try:
         value = parse(body)
     except json.JSONDecodeError:
@@ -79,11 +79,11 @@ def _parsed(body: bytes) -> tuple[JsonValue, str]:
 
 
 _NOUNS = frozenset({"status", "state", "parts", "task", "message", "artifacts"})
-"""What an answer without an envelope has."""
+"""Members of an answer without an envelope."""
 
 
 def _result(url: str, value: JsonValue) -> JsonValue:
-    """What is in the envelope of JSON-RPC, if it is in one; some leave its version out."""
+    """The result in the envelope of JSON-RPC, if there is one; some agents leave its version out."""
     if isinstance(value, dict) and ("jsonrpc" in value or ("result" in value and not _NOUNS & value.keys())):
         if "result" not in value:
             raise wrong(url, WebAnswerError("its answer has neither a result nor an error"))
@@ -113,7 +113,7 @@ def names_no_agent(status: int, body: bytes) -> bool:
 
 
 def wrong(url: str, error: WebAnswerError) -> WebAnswerError:
-    """What a reader could make nothing of, as a sentence about the agent."""
+    """An unreadable answer, as a sentence about the agent."""
     return WebAnswerError(f"{url} does not speak A2A: {error.message}.", _MEND)
 
 
@@ -150,7 +150,7 @@ _UNSAID = {
     413: ("the message is too large for it (HTTP 413)", "Send less, or smaller files."),
     415: ("it does not take this kind of content (HTTP 415)", "Send text, or ask its owner."),
 }
-"""What HTTP statuses say where nothing else does, and what to do."""
+"""The meaning of HTTP statuses without a body that says more, and the next step."""
 
 
 def _not_now(url: str, error: Fields | None, status: int, later: float) -> NotNowError:
@@ -216,7 +216,7 @@ def _number(value: JsonValue) -> int | None:
 
 
 def _message(error: Fields | None) -> str:
-    """What an error says, wherever it says it."""
+    """The message of an error, in whichever member it is."""
     return next(_said(error or {}), "")
 
 

@@ -31,7 +31,7 @@ def parse(body: bytes) -> JsonValue:
 
 
 def read_parts(value: JsonValue) -> tuple[Part, ...]:
-    """What a list of parts, or one alone, holds; a text without words where that is nothing."""
+    """The parts in a list of parts, or in a single one; an empty text if there are none."""
     items = value if isinstance(value, list) else [] if value is None else [value]
     return tuple(part for item in items for part in _part(item)) or (Part(text=""),)
 

@@ -1,4 +1,4 @@
-"""What other people's A2A agents answer, read with goodwill into our nouns.
+"""Reads the answers of other A2A agents into our nouns, and is lenient with their form.
 
 They are at 1.0, at 0.3 or somewhere in between: names in camelCase or snake_case, states and roles spelled either way
 or numbered, parts with and without a `kind`, texts where a message belongs, numbers where a text does. Whatever can
@@ -51,14 +51,14 @@ _OTHERWISE = {
     "AWAITING_INPUT": TaskState.INPUT_REQUIRED, "WAITING_FOR_INPUT": TaskState.INPUT_REQUIRED,
     "AUTHENTICATION_REQUIRED": TaskState.AUTH_REQUIRED, "AUTHORIZATION_REQUIRED": TaskState.AUTH_REQUIRED,
 }  # fmt: skip
-"""What agents say that do not know the states of A2A."""
+"""States of agents that do not know those of A2A."""
 
 
 # --- answers -------------------------------------------------------------------------------------
 
 
 def read_answer(value: JsonValue) -> TaskDocument | Message:
-    """What an agent makes of a message: a task, or a message of its own.
+    """An agent's answer to a message: a task, or a message of its own.
 
     Raises:
         WebAnswerError
@@ -156,7 +156,7 @@ def unwrapped(value: JsonValue) -> JsonValue:
 
 
 def _said_since(history: list[JsonValue]) -> tuple[Message, ...]:
-    """What the agent said behind our last message, where it stands nowhere else."""
+    """The agent's messages behind our last one, if they stand nowhere else."""
     said: list[Message] = []
     for item in reversed(history[-MAX_SAID:]):
         if not isinstance(item, dict) or str(item.get("role")).upper().removeprefix("ROLE_") not in ("AGENT", "2"):
@@ -247,7 +247,7 @@ def _text(value: JsonValue) -> str | None:
 
 
 def _id(value: JsonValue) -> str | None:
-    """What something is called, as much of it as is kept."""
+    """An id, cut to the length that is kept."""
     return (_text(value) or "")[:MAX_ID] or None
 
 

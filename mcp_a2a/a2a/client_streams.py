@@ -72,7 +72,7 @@ async def whole_messages(
 async def _next(
     events: AsyncIterator[Sequence[StreamResponse]], *, may_be_all: bool
 ) -> Sequence[StreamResponse] | None:
-    """What comes next; None where nothing does, or nothing in time or to be read behind what `may_be_all`."""
+    """The next events; None at the end; None also if none comes in time, or is readable, and `may_be_all` holds."""
     with anyio.move_on_after(HOLD_SECONDS if may_be_all else math.inf):
         try:
             return await anext(events)
@@ -92,7 +92,7 @@ def _with(held: Message, piece: Message) -> Message:
 
 
 def _on_the_way(message: Message, task_id: str) -> StreamResponse:
-    """What an agent has said of this task, as A2A has it."""
+    """A message of an agent about this task, as an A2A event."""
     status = TaskStatus(state=TaskState.WORKING, message=message)
     told = TaskStatusUpdateEvent(task_id=task_id, context_id=message.context_id or "", status=status)
     return StreamResponse(status_update=told)
@@ -153,7 +153,7 @@ class EventReader:
         return events
 
     def end(self) -> list[str]:
-        """What was left when the stream ended: some agents leave out the last empty line."""
+        """The rest at the end of the stream: some agents leave out the last empty line."""
         return [data for line in (self._take_rest(), "") if (data := self._line(line)) is not None]
 
     def _take_rest(self) -> str:
@@ -262,7 +262,7 @@ async def whole_body(agent: WebAgent, answer: Streaming) -> bytes:
 
 
 def one_answer(agent: WebAgent, answer: Streaming, body: bytes) -> StreamResponse:
-    """What came in place of a stream: an error, or an agent that answers at once."""
+    """The single answer in place of a stream: an error, or the answer of an agent that answers at once."""
     later = pause_asked(answer.headers)
     value = check_answer(agent.url, answer.status, answer.media_type, body, later=later)
     event = read_noun(agent, read_event, value)
@@ -278,7 +278,7 @@ async def only(*events: StreamResponse) -> Events:
 
 
 async def about(task_id: str | None, events: Events) -> Events:
-    """What is told of one task, by default the first that is named: what else a stream tells is about others."""
+    """The events of one task, by default the first that is named; other events of a stream are about other tasks."""
     async for told in events:
         mine = []
         for event in told:
@@ -300,7 +300,7 @@ def _task_of(event: StreamResponse) -> str | None:
 
 
 def read_noun(agent: WebAgent, read: Callable[[JsonValue], Noun], value: JsonValue) -> Noun:
-    """What an agent says, as one of our nouns.
+    """An agent's answer, as one of our nouns.
 
     Raises:
         WebAnswerError: it cannot be read; says whose answer it is.

@@ -1,4 +1,4 @@
-"""What we ask other people's A2A agents, spelled exactly as their version and binding have it."""
+"""Requests to other A2A agents, spelled exactly as their version and binding have it."""
 
 from __future__ import annotations
 

@@ -57,10 +57,10 @@ UNREACHED_SECONDS = 30.0
 """A task whose agent has not been reached after so long is shown as it is: it is kept, and may take days."""
 
 CANCEL_SECONDS = 10.0
-"""How long an agent may take to say that it has stopped."""
+"""Seconds in which an agent must confirm that it has stopped."""
 
 FIRST_WORD_SECONDS = 0.1
-"""How long a stream may wait with its task, in case the agent answers with a message and means no task."""
+"""Seconds that a stream may wait with its task, in case the agent answers with a message and means no task."""
 
 
 class Dispatch:
@@ -116,7 +116,7 @@ class Dispatch:
             yield await present(_shortened(event, length), answer.task.id)
 
     async def _events(self, request: A2AFollowRequest, view: A2AFollowView) -> AsyncIterator[StreamResponse]:
-        """What happens from there until the task rests, to a client that has been told the task."""
+        """The events from the cursor until the task rests, for a client that has been told the task."""
         while True:
             for event in (*(retold(view.task) if view.task is not None else ()), *view.events):
                 yield event
@@ -244,7 +244,7 @@ def _skill(params: SendParams) -> str | None:
 
 
 def _hop(params: SendParams) -> int:
-    """How often the work was passed on before, where the client says it. A lie only shortens its own chain."""
+    """The number of agents that passed the work on, by the client's word. A lie only shortens its own chain."""
     value = (params.message.metadata or {}).get(HOP)
     if isinstance(value, bool) or not isinstance(value, int | float):
         return 0

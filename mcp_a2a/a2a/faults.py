@@ -1,4 +1,4 @@
-"""What can go wrong in an A2A request, in the codes of every binding (A2A 5.4 and 9.5, v1.0.1)."""
+"""The faults of an A2A request, in the codes of every binding (A2A 5.4 and 9.5, v1.0.1)."""
 
 from __future__ import annotations
 
@@ -120,12 +120,12 @@ class Fault(Exception):  # noqa: N818  an answer of the protocol
         return {"error": error}
 
     def headers(self) -> list[tuple[bytes, bytes]]:
-        """What the HTTP header says of it in every binding (RFC 9110 10.2.3)."""
+        """The Retry-After header of the fault, in every binding (RFC 9110, 10.2.3)."""
         return retry_after(self.kind)
 
 
 def retry_after(kind: Kind) -> list[tuple[bytes, bytes]]:
-    """When a client that was answered so may ask again."""
+    """The header with the seconds after which a client may ask again; none for other faults."""
     seconds = kind.value.retry_after
     return [] if seconds is None else [(b"retry-after", str(seconds).encode())]
 
@@ -150,18 +150,18 @@ _ERRORS: dict[Kind, tuple[type[McpA2AError], ...]] = {
     Kind.INTERNAL: (ProtocolError,),
 }  # fmt: skip
 _KINDS = {error: kind for kind, errors in _ERRORS.items() for error in errors}
-"""What each error is to a client, or the family that it is of."""
+"""The kind of fault for each error, or for its family."""
 
 _OURS = {
     Kind.STORAGE_FULL: "The disk of this server is full: nothing was stored and nothing was sent. Try again later.",
     Kind.UNAVAILABLE: "This server cannot do it for now, and nothing is wrong with the request. Try again later; "
     "its owner finds the reason in its log",
 }
-"""What is wrong with this machine is for its owner: paths and addresses stand in the log."""
+"""Sentences for clients about faults of this machine; paths and addresses stand in the log, for its owner."""
 
 
 def fault_of(error: McpA2AError) -> Fault:
-    """How an error of the node is told to a client: without a remedy that is for the owner of the node."""
+    """The fault that a client gets for an error of the node, without a remedy that is for the owner of the node."""
     kind = kind_of(error)
     if kind in _OURS and not isinstance(error, WebError):
         logger.warning("a request of A2A was answered %s: %s", kind.value.reason, error)
@@ -187,7 +187,7 @@ def told(error: Exception) -> Fault:
 
 
 def invalid_params(error: ValidationError) -> Fault:
-    """What is wrong with the parameters: where, and what; not what they were."""
+    """The fault for wrong parameters: the place and the kind of each; not their values."""
     found = error.errors(include_url=False)
     # A list whose items are wrong also counts as too short.
     inner = {fault["loc"][:-1] for fault in found if fault["loc"]}

@@ -35,7 +35,7 @@ CHUNKS_AT_ONCE = 16
 """A mebibyte is read in one go, beside the event loop."""
 
 FileUrl = Callable[[str, str], str]
-"""Where a client fetches a file of a task: by the ids of both."""
+"""The URL of a file of a task, by the ids of both."""
 
 
 @dataclass(frozen=True)
@@ -142,7 +142,7 @@ class Presenter:
         return _Pass(self, task_id, contents)
 
     def url(self, task_id: str, file_id: str) -> str:
-        """Where a file is fetched."""
+        """The URL of a file."""
         return self._url(task_id, file_id)
 
 

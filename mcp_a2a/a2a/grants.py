@@ -1,4 +1,4 @@
-"""Which agents a caller reaches: the owner all that this node knows, a client those that it was given.
+"""The agents that a caller reaches: the owner all that this node knows, a client those that it was given.
 
 What a client was not given does not exist for it (A2A 13.1): it is as unknown as an agent that never was, it takes as
 long to say so, and the node looks for nothing. So a name that a client says is compared with the agents of its grant
@@ -95,7 +95,7 @@ class Agents:
 
 
 def unknown(name: str) -> Fault:
-    """What is told of an agent that is not there, or not there for who asks."""
+    """The fault for an unknown agent, or for one that the caller does not reach."""
     return Fault(Kind.AGENT_NOT_FOUND, f"There is no agent {preview(name, 128)} behind this node.")
 
 

@@ -23,7 +23,7 @@ from mcp_a2a.errors import McpA2AError
 logger = logging.getLogger(__name__)
 
 READ_SECONDS = 60.0
-"""How long the message of a call may take."""
+"""Seconds that the message of a call may take."""
 
 CALLER: ContextVar[str] = ContextVar("caller")
 """Under which name the call is made that is being answered."""
@@ -42,7 +42,7 @@ class CallerInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[misc]  # gr
         self._caller_of, self._permits, self._read_seconds = caller_of, permits, read_seconds
         self._quota = RequestQuota(most)
         self.here = ("", 0)
-        """Where the server listens."""
+        """The address at which the server listens."""
 
     @override
     async def intercept_service(

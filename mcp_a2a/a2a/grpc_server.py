@@ -73,7 +73,7 @@ _ERRORS: dict[Kind, type[errors.A2AError]] = {
 
 @dataclass(frozen=True)
 class GrpcOffer:
-    """How the agent is served by gRPC."""
+    """The agent, its callers and its limits, as gRPC serves it."""
 
     caller_of: Callable[[Arrival], str | None]
     """Under which name a call is made; None where it may not be."""
@@ -86,7 +86,7 @@ class GrpcOffer:
     show_card: Callable[[], Awaitable[bytes]] = no_card
     """The card as it is served over HTTP to who has shown who it is."""
     file_url: FileUrl = no_url
-    """Where a file that does not fit into a message is fetched."""
+    """The URL of a file that does not fit into a message."""
 
 
 class CoreHandler(RequestHandler):
@@ -201,7 +201,7 @@ class CoreHandler(RequestHandler):
             raise _ERRORS.get(fault.kind, errors.InternalError)(fault.message) from error
 
     async def _service(self, context: ServerCallContext) -> Service:
-        """What the call says beside its parameters."""
+        """The service parameters of a call (A2A 3.2.6)."""
         caller, call = CALLER.get(), context.state["grpc_context"]
         metadata = {key.lower(): str(value) for key, value in call.invocation_metadata() or ()}
         card = await self._card()

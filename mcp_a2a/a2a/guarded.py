@@ -79,7 +79,7 @@ class Call:
 
 @dataclass(frozen=True)
 class Answered:
-    """What came back; `url` is where from."""
+    """An answer; `url` is its origin after redirects."""
 
     url: str
     status: int

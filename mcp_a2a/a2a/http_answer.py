@@ -26,7 +26,7 @@ _GZIP_MARK = b"\x1f"
 
 
 class _Packed:
-    """What is gzip or zlib, by its header, or deflate without one, as some servers have it (RFC 9110 8.4.1.2)."""
+    """Unpacks gzip, zlib, or deflate without a header, as some servers have it (RFC 9110, 8.4.1.2)."""
 
     def __init__(self, coding: str) -> None:
         self._member = zlib.decompressobj(wbits=47)
@@ -99,7 +99,7 @@ async def _body(response: aiohttp.ClientResponse, url: str) -> AsyncIterator[byt
 
 
 def lost_by(method: str) -> type[WebError]:
-    """What it means that an answer is missing: to read something does nothing (RFC 9110 9.2.1), anything else may."""
+    """The error for a missing answer: a safe method has done nothing (RFC 9110, 9.2.1), another one may have."""
     return WebError if method == "GET" else AnswerLostError
 
 
@@ -107,7 +107,7 @@ def lost_by(method: str) -> type[WebError]:
 
 
 def moved_to(response: aiohttp.ClientResponse) -> str | None:
-    """Where a redirect leads. Longer than any URL stays so, and is refused as one."""
+    """The target of a redirect. One that is longer than any URL stays so, and is refused."""
     if response.status not in (301, 302, 303, 307, 308) or "Location" not in response.headers:
         return None
     return preview(response.headers["Location"], MAX_URL + 1)
@@ -125,7 +125,7 @@ def _is_same_origin(url: str, following: str) -> bool:
 
 
 def next_hop(url: str, target: str, status: int, *, follow: bool) -> str:
-    """Where a redirect leads, if that is followed.
+    """The target of a redirect that may be followed.
 
     Args:
         url: What was asked for.
@@ -163,7 +163,7 @@ _UNCONNECTED = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, so
 
 
 def unreachable(url: str, error: Exception, lost: type[WebError] = WebError) -> WebError:
-    """What went wrong before an answer came, in words; `lost` where one came that is no HTTP."""
+    """The error of a request without an answer, in words; `lost` if the answer was no HTTP."""
     host = urlsplit(url).netloc
     match error:
         case aiohttp.ClientConnectorCertificateError():

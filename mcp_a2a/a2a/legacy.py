@@ -45,7 +45,7 @@ FILE = {
     "mimeType": "mediaType",
     "name": "filename",
 }
-"""What the members of a file are called in 1.0, by their names in either binding."""
+"""The names of a file's members in 1.0, by their names in either binding."""
 
 _STATES = {state: state.name.lower().replace("_", "-") for state in TaskState}
 
@@ -142,7 +142,7 @@ class Binding:
     # --- writing ---------------------------------------------------------------------------------
 
     def answer(self, sent: A2AAnswer) -> Json:
-        """What a message is answered with."""
+        """The answer to a message."""
         return self.event(StreamResponse(task=sent.task) if sent.reply is None else StreamResponse(message=sent.reply))
 
     def event(self, noun: StreamResponse) -> Json:

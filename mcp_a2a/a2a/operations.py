@@ -53,7 +53,7 @@ class Codec:
         return read(ListParams, params)
 
     def answer(self, sent: A2AAnswer) -> bytes:
-        """What a message is answered with."""
+        """The answer to a message."""
         if sent.reply is not None:
             return b'{"message":' + sent.reply.to_json().encode() + b"}"
         return b'{"task":' + sent.task.to_json().encode() + b"}"
@@ -141,7 +141,7 @@ class LegacyCodec(Codec):
 
 @dataclass(frozen=True)
 class Operations:
-    """What can be asked of an agent, by methods that are all `Answer` or `Stream`.
+    """The operations of an agent, by methods that are all `Answer` or `Stream`.
 
     Attributes:
         codec: How parameters and results are spelled.

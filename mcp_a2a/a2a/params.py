@@ -18,7 +18,7 @@ _ROLES: tuple[Role | None, ...] = (None, *Role)
 
 
 def _enum(value: object, values: Sequence[object]) -> object:
-    """What a number stands for: a parser of ProtoJSON takes either."""
+    """The value that a number stands for: a parser of ProtoJSON takes either."""
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < len(values):
         return value
     return values[value]
@@ -68,7 +68,7 @@ class Params(A2AModel):
 
 
 class SendConfiguration(A2AModel):
-    """How a message is to be answered."""
+    """The form in which a message is to be answered (A2A 3.2.2)."""
 
     accepted_output_modes: tuple[str, ...] | None = None
     task_push_notification_config: TaskPushNotificationConfig | None = None

@@ -20,7 +20,7 @@ class Call:
     """A request, taken apart."""
 
     names: Json
-    """What the path names."""
+    """The names in the path."""
     query: Json
     body: bytes
 
@@ -51,7 +51,7 @@ _INTEGERS = frozenset({"pageSize", "historyLength", "page_size", "history_length
 _BOOLEANS = frozenset({"includeArtifacts", "include_artifacts"})
 
 NO_TENANTS = frozenset({"v1", "mcp"})
-"""What paths begin with that are not ours, or those of 0.3."""
+"""First segments of paths that are not ours, or those of 0.3."""
 
 
 def query_of(text: str) -> Json:

@@ -1,4 +1,4 @@
-"""What a request says beside its parameters, and what of that is refused before anything is done (A2A 3.2.6)."""
+"""The service parameters of a request (A2A 3.2.6), and the refusals because of them, before anything is done."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class RequestQuota:
 
 @dataclass(frozen=True)
 class Arrival:
-    """How a call came in, for the decision who makes it."""
+    """The connection and the credentials of a call, by which its caller is found."""
 
     token: str | None
     """None for a call without one, empty for one that cannot be a token."""
@@ -88,7 +88,7 @@ async def _at_once(answer: Awaitable[A2AAnswer]) -> A2AAnswer:
 
 @dataclass(frozen=True)
 class Service:
-    """What a request says beside its parameters (A2A 3.2.6)."""
+    """The service parameters of a request (A2A 3.2.6)."""
 
     agent: str
     card: AgentCard
@@ -104,7 +104,7 @@ class Service:
     has_extended_card: bool = False
     """True if there is a card for callers that have shown who they are."""
     file_url: FileUrl = no_url
-    """Where a file of a task is fetched."""
+    """The URL of a file of a task."""
     patiently: Patience = field(default=_at_once)
     """Waits for what may take long, as long as the caller is there."""
     permitted: Callable[[], bool] = lambda: True

@@ -1,4 +1,4 @@
-"""Where the HTTP server listens, and by which names it may be called there."""
+"""The address of the HTTP server, and the names by which it may be called there."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def url_of(*bound: socket.socket, scheme: str = "http") -> str:
 
 
 def seen_address(host: str) -> str | None:
-    """What others see of a server that listens there; None for one on all addresses if no way leads out of here."""
+    """The address that others see of a listening server; None for one on all addresses without a route out of here."""
     if host not in _SOMEWHERE:
         return host
     for family, somewhere in (_SOMEWHERE[host], _SOMEWHERE["0.0.0.0"]):  # noqa: S104  "::" is IPv4 as well

@@ -96,7 +96,7 @@ def _facts(agent: AgentLine) -> str:
 
 
 def _trust(trust: Trust, networks: Sequence[str]) -> str:
-    """Who it is to us; a member's networks are those that the user joined too."""
+    """The relation of an agent to us; a member's networks are those that the user joined too."""
     return f"member of the network {', '.join(map(plain, networks))}" if trust == "member" and networks else trust
 
 

@@ -26,7 +26,7 @@ def without_unset(arguments: Mapping[str, object], schema: Mapping[str, object])
 
 
 def check_names(what: str, given: Mapping[str, object], known: Collection[str]) -> None:
-    """That everything given is an argument of `what`. Ignored, a file would stay behind or a limit not be kept.
+    """Check that all given names are arguments of `what`. Ignored, a file would stay behind or a limit not be kept.
 
     Null is "not given". What clients add for themselves is ignored: no model could leave it out.
 
@@ -51,10 +51,10 @@ def _is_added(name: str) -> bool:
 
 
 ADDED = frozenset({"toolCallId", "sessionId", "action", "chatInput"})
-"""What n8n puts among the arguments of its calls, for itself. Other clients begin such names with an underscore."""
+"""Names that n8n adds to the arguments of its calls. Other clients begin such names with an underscore."""
 
 MISSPELLED = 0.75
-"""How alike (`difflib`) two names of arguments are when one is taken for the other: waitSeconds, file, contextid."""
+"""The likeness (`difflib`) of two argument names above which one means the other: waitSeconds, file, contextid."""
 
 NAME_SHOWN = 60
 NAMES_SHOWN = 5

@@ -45,7 +45,7 @@ class OpenRequests:
 
 
 class _Response:
-    """How far a response has got."""
+    """The state of a response."""
 
     def __init__(self, send: Send) -> None:
         self._send = send

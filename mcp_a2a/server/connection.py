@@ -28,10 +28,10 @@ if TYPE_CHECKING:
     from mcp_a2a.server.connection_limits import LimitedConnections
 
 LINGER_SECONDS = 1.0
-"""How long a connection that was refused stays open, unread, so that the answer arrives."""
+"""Seconds that a refused connection stays open, unread, so that the answer arrives."""
 
 LOOK_SECONDS = 1.0
-"""How often a client that says no more is looked for."""
+"""Seconds between looks for a client that sends no more."""
 
 
 class Connection(HttpToolsProtocol):
@@ -113,7 +113,7 @@ class Connection(HttpToolsProtocol):
             self._hang_up(answer)
 
     def _hang_up(self, answer: bytes) -> None:
-        """What still comes is not read, for a while: closed at once, the answer would be lost."""
+        """Answer, and close a while later: closed at once, with unread bytes, the answer would be lost."""
         if not self.transport.is_closing():
             self.transport.write(answer)
             self.loop.call_later(LINGER_SECONDS, self.transport.abort)
@@ -259,7 +259,7 @@ def _disconnect(cycle: RequestResponseCycle) -> None:
 
 
 async def _full(scope: Scope, receive: Receive, send: Send) -> None:
-    """What uvicorn has answered where there are too many connections, and when to come back."""
+    """The answer of uvicorn to too many connections, with the time to come back."""
     headers = {"retry-after": "5", "connection": "close"}
     await PlainTextResponse("This server has too many connections.\n", 503, headers)(scope, receive, send)
 

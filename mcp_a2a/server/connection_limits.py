@@ -23,7 +23,7 @@ MAX_CONNECTIONS = 1_000
 
 @dataclass(frozen=True)
 class Limits:
-    """How many connections there may be, and how long one may be silent."""
+    """The number of connections, and the seconds that one may be silent."""
 
     per_host: int = MAX_CONNECTIONS // 4
     silent: int = MAX_CONNECTIONS // 2
@@ -122,7 +122,7 @@ MAX_PIPELINED = 16
 """Requests behind one that is being answered. Each costs a hundred times the bytes that it is made of."""
 
 _PIECE = 16 * 1024
-"""What is fed at once: a head that begins within a piece is counted from the next piece on."""
+"""Bytes fed at once: a head that begins within a piece is counted from the next piece on."""
 
 
 class HeadTooLargeError(Exception):
@@ -131,7 +131,7 @@ class HeadTooLargeError(Exception):
 
 # Work-around (httptools), look again 2027-06: https://github.com/MagicStack/httptools/issues/87
 class HeadCount:
-    """What one connection has sent of its current request."""
+    """The bytes that one connection has sent of its current request."""
 
     def __init__(self) -> None:
         self._bytes = self._fields = 0
@@ -141,7 +141,7 @@ class HeadCount:
 
     @property
     def allowance(self) -> int:
-        """How many of the next bytes the parser may be fed; 0: the limit is reached."""
+        """The number of next bytes that the parser may be fed; 0: the limit is reached."""
         return min(_PIECE, MAX_HEAD_BYTES - self._bytes)
 
     def fed(self, count: int) -> None:

@@ -43,7 +43,7 @@ RESUMABLE_SINCE = "2026-07-28"
 """From this protocol version on a question travels inside the result, so no channel back to the client is needed."""
 
 ASK_SECONDS = 300.0
-"""How long a person may think, where the call waits for them."""
+"""Seconds that a person has for an answer while the call waits."""
 
 HASTY_SECONDS = 1.0
 """A no that comes sooner is a client's own, which shows its user no question (as Codex does without a terminal)."""
@@ -52,7 +52,7 @@ TEXT_SHOWN = 300
 """Characters of what is to be sent that the person is shown."""
 
 Answer = Literal["yes", "no", "none"]
-"""What a person made of a question; "none" is a dialog that was closed, or one that was never shown."""
+"""The person's answer to a question; "none" is a dialog that was closed, or one that was never shown."""
 
 
 class Reply(BaseModel):
@@ -92,7 +92,7 @@ Send: TypeAlias = Callable[[str | None], Awaitable[TaskView]]
 
 @dataclass(frozen=True)
 class Question:
-    """What a person must decide before anything leaves."""
+    """A decision that a person must make before anything leaves."""
 
     about: ConsentView
     text: str
@@ -103,7 +103,7 @@ class Question:
 
 
 Sent: TypeAlias = TaskView | Question
-"""What trying to send came to."""
+"""The outcome of an attempt to send."""
 
 Permitted: TypeAlias = ElicitationResult[Permission]
 
@@ -151,7 +151,7 @@ def _waiting_for_a_person() -> Iterator[None]:
 
 
 def read(decision: ElicitationResult[Schema], agrees: Callable[[Schema], bool]) -> Answer:
-    """What the person answered. A yes is a form that was sent off with its yes in it, and nothing else."""
+    """The person's answer. A yes is a form that was sent off with its yes in it, and nothing else."""
     match decision:
         case AcceptedElicitation(data=Reply(answer=answer)):
             return answer
@@ -280,7 +280,7 @@ class _Told:
         self._routes: OrderedDict[object, tuple[float, str]] = OrderedDict()
 
     def route_of(self, question: Question) -> str:
-        """What to say of this question, for as long as a person may take to answer it."""
+        """The progress line for this question, for as long as a person may take to answer it."""
         agent, now = question.about.agent, anyio.current_time()
         said = preview(question.text, TEXT_SHOWN), preview(question.data, TEXT_SHOWN)
         name = (question.about.key, agent.name, agent.trust, said, question.files)

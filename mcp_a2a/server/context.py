@@ -1,4 +1,4 @@
-"""What a tool gets from the call it serves, and how it answers: the node, a sign of life while it waits, a result."""
+"""The context of a tool call: the node, a sign of life while it waits, and the result."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ else:
     Call = Context
 
 PRINCIPAL = "mcp_a2a.principal"
-"""Where the guard of the HTTP server leaves in the scope how the owner is proven to call."""
+"""The key of the scope under which the guard of the HTTP server leaves the proof that the owner calls."""
 
 PROGRESS_SECONDS = 4.0
 """Clients that reset a deadline on progress are the ones with a short deadline."""
@@ -32,7 +32,7 @@ deadline: ContextVar[anyio.CancelScope | None] = ContextVar("deadline", default=
 """Ends the call that is being served, should the node not answer. Time in which a person thinks does not count."""
 
 came_at: ContextVar[float] = ContextVar("came_at")
-"""When the call that is being served came, in seconds of the event loop."""
+"""The time at which the present call came, in seconds of the event loop."""
 
 T = TypeVar("T")
 

@@ -31,17 +31,17 @@ MAX_UNANSWERED = 256
 otherwise have every answer kept in memory."""
 
 DRAIN_SECONDS = 0.5
-"""How long an ended input waits for answers still being made: `printf … | mcp-a2a` gets its answers."""
+"""Seconds that an ended input waits for answers still being made: `printf … | mcp-a2a` gets its answers."""
 
 
 @dataclass(frozen=True, slots=True)
 class Client:
-    """Who is at the other end, where a front speaks for the client."""
+    """The client at the other end of a front."""
 
     process: str = ""
     """A name of the front's process, that no other has; with the number of a line it names a call."""
     session: int = 0
-    """How many sessions this client had before. What those have asked it is not answered to this one."""
+    """The number of earlier sessions of this client. Its answers to their requests are not for this one."""
 
 
 async def _nothing(_: int) -> None:
@@ -68,7 +68,7 @@ async def serve_streams(
 
 
 class _Pipe:
-    """What outlives a connection: the streams, and how many requests still wait for an answer.
+    """The part that outlives a connection: the streams, and the number of requests that wait for an answer.
 
     They are counted, and not told apart by their ids: a client may use an id twice, or cancel 7 as "7".
     """
@@ -150,7 +150,7 @@ class _Pipe:
         self._answered()
 
     async def _done_with_last(self) -> None:
-        """What is no request is done with when the next item is asked for."""
+        """Count the last item as done when the next one is asked for, unless it was a request."""
         if self._taken:
             taken, self._taken = self._taken, 0
             await self._settled(taken)

@@ -111,7 +111,7 @@ def _facts(file: FileView) -> str:
 
 
 def transfer_line(transfer: TransferView | None) -> str:
-    """How far files are that are on their way."""
+    """The progress of files in flight, in bytes, as a line."""
     if transfer is None:
         return ""
     return f"{transfer.direction} files: {transfer.done / MIB:.1f} of {transfer.total / MIB:.1f} MiB"

@@ -24,7 +24,7 @@ WORDS_SHOWN = 400
 
 
 async def followed(ctx: Call, sending: Awaitable[TaskView], seconds: float, doing: str) -> TaskView:
-    """What `sending`, which itself waits for a part of that at most, comes to within `seconds`."""
+    """The task that `sending` ends with, followed for `seconds`; `sending` itself waits for a part of them at most."""
     began = anyio.current_time()
     task = await while_reporting(ctx, sending, seconds, doing)
     remaining = seconds - (anyio.current_time() - began)
@@ -84,7 +84,7 @@ async def _next(ctx: Call, task: TaskView, cursor: str | None) -> A2AFollowView 
 
 
 async def _transfer(ctx: Call, task: TaskView) -> str:
-    """How far its files are, where some are on their way."""
+    """The progress of its files in flight; empty if none is."""
     try:
         return transfer_line((await node_of(ctx).call(GetTaskRequest(task_id=task.task_id, text_limit=1))).transfer)
     except McpA2AError:
@@ -92,7 +92,7 @@ async def _transfer(ctx: Call, task: TaskView) -> str:
 
 
 def _words(view: A2AFollowView) -> str:
-    """What its agent said and made since, in one line, for the person who watches."""
+    """The agent's new messages and artifacts, in one line, for the person that watches."""
     written = [text_of(artifact.parts) for artifact in view.task.artifacts] if view.task is not None else []
     return preview(" ".join(filter(None, (*written, *map(_words_of, view.events)))), WORDS_SHOWN)
 

@@ -1,4 +1,4 @@
-"""What every HTTP request must pass before any application sees it, on every address and every route.
+"""The checks that every HTTP request passes before any application sees it, on every address and every route.
 
 A browser on this machine can be made to send requests here by any page it shows (DNS rebinding, cross-site requests),
 and every program of every user here reaches loopback: being bound to it protects nothing. In this order:
@@ -60,14 +60,14 @@ INNER_HOST = "127.0.0.1"
 """By this name the SDK is called, whatever name the client used; see `_inward`."""
 
 OF_THIS_USER = "mcp_a2a.of_this_user"
-"""Where the server leaves in the state of a connection whether this user made it."""
+"""The key of a connection's state that is True if this user made it."""
 
 _WELL_KNOWN = ("/.well-known/", f"{MCP_PATH}/.well-known/")
 
 _OAUTH = frozenset(
     {"/authorize", "/token", "/register", "/revoke", "/introspect", "/userinfo", "/par", "/device_authorization"}
 )
-"""Where clients look without metadata: the first three by MCP 2025-03-26, Authorization 2.3.3; the others by habit."""
+"""Paths that clients try without metadata: the first three by MCP 2025-03-26, Authorization 2.3.3; others by habit."""
 
 _OWN_SITE = frozenset({"none", "same-origin"})
 """Sec-Fetch-Site of a request that no other site caused (W3C Fetch Metadata 2.3)."""
@@ -81,7 +81,7 @@ _SECRETS_IN_QUERIES = frozenset(
 
 @dataclass(frozen=True)
 class Rules:
-    """Who may call. `hosts` and `origins` come on top of the server's own address; they are compared exactly."""
+    """The rules for callers. `hosts` and `origins` come on top of the server's own address; they match exactly."""
 
     token: str | None = None
     this_user: bool = False
@@ -141,7 +141,7 @@ class Guard:
 
 
 def check(scope: Scope, rules: Rules) -> Refusal | None:
-    """What the first rule that the request breaks has to say."""
+    """The refusal by the first rule that the request breaks; None if it breaks none."""
     return next((refusal for rule in _RULES if (refusal := rule(scope, rules)) is not None), None)
 
 

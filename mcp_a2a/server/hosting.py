@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Served:
-    """What is served, and what its callers must show."""
+    """The served URLs, and the credentials of their callers."""
 
     url: str
     """Without a path, and without a slash at its end."""
@@ -52,9 +52,9 @@ class Served:
     show_token: bool = False
     """True if a terminal is shown a token that was made earlier."""
     warnings: tuple[str, ...] = ()
-    """What the person who started it should know."""
+    """Warnings for the person that started it."""
     public_url: str | None = None
-    """How others reach it, where that is another way."""
+    """The URL at which others reach it, if it differs."""
     grpc: str | None = None
     """[HOST]:PORT of gRPC, where it is served."""
 
@@ -64,7 +64,7 @@ class Served:
         return self.public_url or self.url
 
     def how_to_call(self, *, show: bool) -> Iterator[str]:
-        """What callers must send. The token stands there when it was just made; later if asked for, and with `show`."""
+        """The credentials for callers. The token is in them when it is new; later if asked for, and with `show`."""
         who = "Programs of this user need no token. Others send this header" if self.this_user else "Send this header"
         if self.token.new or (show and self.show_token):
             yield f"{who}:  Authorization: Bearer {self.token.value}   (kept in {self.token.path})"
@@ -199,7 +199,7 @@ def _is_told_by_user(listen: Listen, listening: Listening) -> bool:
 
 
 def _grpc_address(listening: Listening, port: int) -> str:
-    """What cards say: the address that gRPC is bound to; of a server on every address, the port alone."""
+    """The gRPC address on cards: the one that it is bound to; of a server on every address, the port alone."""
     host = Listen.parse(listening.grpc_listen or "").host
     anywhere = listening.public_url or ipaddress.ip_address(host).is_unspecified
     return f":{port}" if anywhere else f"{_bracketed(host)}:{port}"

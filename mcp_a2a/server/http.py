@@ -46,7 +46,7 @@ MAX_BODY_BYTES = 4 * 1024 * 1024
 """The SDK counts while the body arrives, and answers 413 without waiting for the rest."""
 
 GRACE_SECONDS = 1.0
-"""How long open requests may go on after a signal. Without it an open `subscriptions/listen` would never end."""
+"""Seconds that open requests may go on after a signal. Without it an open `subscriptions/listen` would never end."""
 
 OTHER_FILES = 256
 """Open files of a node: its database, links, sockets to other processes, files of tasks."""
@@ -108,7 +108,7 @@ def _seen(visitors: Visitors | None, scope: Scope, message: Mapping[str, JsonVal
 
 
 def _origin(scope: Scope) -> str:
-    """How the server was reached, by the connection's own address: what a client says in `Host` is not repeated."""
+    """The origin of the server by the connection's own address: the client's `Host` is not repeated."""
     host, port = scope["server"]
     return f"{scope['scheme']}://{own_host_in_url(host)}:{port}"
 

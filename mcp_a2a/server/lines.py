@@ -49,7 +49,7 @@ class Unreadable:
 
     @property
     def answers(self) -> list[SessionMessage]:
-        """What the client is told."""
+        """The answers to the client."""
         error = ErrorData(code=self.code, message=self.reason)
         return [SessionMessage(JSONRPCError(jsonrpc="2.0", id=one, error=error)) for one in self.ids]
 
@@ -107,7 +107,7 @@ def without_null_token(params: dict[str, Any] | None) -> dict[str, Any] | None: 
 
 
 def dropped(head: str, tail: str, reason: str) -> Unreadable:
-    """What is answered to a line that is too much to be read, of which beginning and end are looked at."""
+    """The answer to a line that is too long to be read; its beginning and end are searched for the id."""
     refused = _broken(INVALID_REQUEST, reason, head)
     if refused.ids == (None,) and (last := _LAST_ID.search(tail)):
         return replace(refused, ids=(_id(last.group(1)),))

@@ -1,4 +1,4 @@
-"""What a person says about where to serve HTTP. Imports nothing heavy: the command line reads it before it decides."""
+"""The options for serving HTTP. Imports nothing heavy: the command line reads it before it decides."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Certificate:
 
 @dataclass(frozen=True)
 class Listening(ServingOptions):
-    """Where to serve: an address as a person writes it, and how."""
+    """The address at which to serve, as a person writes it, with its options."""
 
     address: str
 

@@ -1,4 +1,4 @@
-"""Which user of this machine is at the other end of a loopback connection, as the kernel knows it.
+"""The user of this machine at the other end of a loopback connection, by the kernel's word.
 
 Linux keeps the owner of every socket. `NETLINK_SOCK_DIAG` looks one connection up by its two ends (sock_diag(7)), which
 takes 11 µs; reading /proc/net/tcp takes 1.5 ms and grows with the sockets of the machine. Other systems have no such
@@ -135,7 +135,7 @@ _FORWARDED_PREFIXES = (
     "x-replit-", "x-request-start", "x-scheme", "x-ssl-", "x-sucuri-", "x-true-client-", "x-tunnel-", "x-url-scheme",
     "x-varnish", "x-vercel-", "x-webauth-", "z-forwarded",
 )  # fmt: skip
-"""What proxies, tunnels and content networks add to a request."""
+"""Beginnings of headers that proxies, tunnels and content networks add to a request."""
 
 
 def is_passed_on(headers: Iterable[str]) -> bool:

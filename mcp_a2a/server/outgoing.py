@@ -72,7 +72,7 @@ def _fenced(view: BaseModel, result: _Result, notice: str) -> Fields:
 
 @cache
 def shows_of(model: type[BaseModel]) -> Mapping[str, Show]:
-    """How each field of a model is shown, by the name under which it travels."""
+    """The way in which each field of a model is shown, by the name under which it travels."""
     hints = get_type_hints(model, include_extras=True)
     return {field.serialization_alias or name: show_of(hints[name]) for name, field in model.model_fields.items()}
 
@@ -85,7 +85,7 @@ def required_of(model: type[BaseModel]) -> frozenset[str]:
 
 
 def show_of(kind: object) -> Show:
-    """How values of a type are shown to a model. Whatever is not known to be ours is a peer's."""
+    """The way in which values of a type are shown to a model. A string that is not marked as ours is a peer's."""
     origin, arguments = get_origin(kind), get_args(kind)
     if origin is Annotated:
         return _marked(arguments)
@@ -116,7 +116,7 @@ def _marked(arguments: tuple[object, ...]) -> Show:
 
 
 class _Result:
-    """What is known of one result while it is made: its fence, and the room that is left."""
+    """The state of one result while it is made: its fence, and the room that is left."""
 
     def __init__(self, fence: Fence, *, whole_keys: bool, brief: bool) -> None:
         self._fence = fence

@@ -1,4 +1,4 @@
-"""What a person sees who opens the server's address in a browser, or with curl: what this is, and what to do with it.
+"""The page for a person that opens the server's address in a browser, or with curl: its purpose and its use.
 
 A program never gets it: it names the type that it wants, and these are for who takes text. The page holds no script, no
 style, no secret and no word of any agent, and the guard has let the request in before.

@@ -36,7 +36,7 @@ MAX_UNSENT = 1024 * 1024
 """Bytes that the front has not taken, beyond which the session waits."""
 
 LAST_WORDS_SECONDS = 2.0
-"""How long a session that has ended waits for the front to take what was said."""
+"""Seconds that a session that has ended waits for the front to take its last lines."""
 
 _CHUNK = 256 * 1024
 _GREETING = TypeAdapter(Greeting)
@@ -94,7 +94,7 @@ class _Wire:
         self._size = 0
         self._changed = anyio.Event()
         self.lines: deque[Frame] = deque()
-        """What the client said and the session has not taken."""
+        """Lines of the client that the session has not taken."""
         self.ended = False
         """True if the client says no more."""
 

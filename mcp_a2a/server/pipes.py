@@ -130,7 +130,7 @@ class Requests(Messages):
 
 
 class Refusals:
-    """What is answered to lines that are no messages, and logged of them."""
+    """Answers to lines that are no messages, and their log."""
 
     def __init__(self) -> None:
         self._count = 0

@@ -44,7 +44,7 @@ def task_lines(task: TaskAnswer, fence: Fence) -> Iterator[str]:
 
 
 def headline(task: TaskAnswer | TaskLine) -> str:
-    """Where the task stands and whose it is."""
+    """The state of the task, and its other side."""
     who = label(task.agent.name, task.agent.did)
     return f"{task.task_id}: {task.state}, {'to' if task.direction == 'sent' else 'from'} {who}"
 
@@ -60,7 +60,7 @@ def _asked(task: TaskAnswer, fence: Fence) -> Iterator[str]:
 
 
 def asked(said: str, fence: Fence, *, ours: bool) -> str:
-    """What was asked, as it is where only the owner of this node wrote it."""
+    """The request; unfenced if only the owner of this node wrote it."""
     return cleaned(said) if ours else fence.around(said)
 
 
@@ -70,7 +70,7 @@ def cleaned(said: str) -> str:
 
 
 def data_parts(parts: Sequence[Part]) -> list[str]:
-    """What the parts hold besides text and files, as JSON, one line each."""
+    """The data of the parts, besides text and files, as JSON, one line each."""
     return [
         # Cleaned before it is JSON, where a control character stands as six that are none.
         json.dumps(cleaned_value(part.model_dump(mode="json", by_alias=True, exclude_none=True)), ensure_ascii=False)
@@ -115,7 +115,7 @@ _QUOTES_WITH = {"agent_not_found": "closest", "skill_not_found": "closest", "unr
 """Errors whose message quotes another agent only sometimes: the code, and the attribute that is empty when not."""
 
 _OF_THE_QUESTION = "Resolver "
-"""How the SDK begins what it says of an answer to a question that is none; the rest names functions of ours."""
+"""The beginning of the SDK's error about an invalid answer to a question; the rest names functions of ours."""
 
 _NO_ANSWER = (
     "Nothing was done: your user was to be asked first, and what the client sent as their answer does not answer the "
@@ -143,7 +143,7 @@ def explain(tool: str, failure: ToolError) -> str:
 
 
 def out_of_time(tool: str, seconds: float) -> str:
-    """What a model reads when the node did not answer at all."""
+    """The sentence for a model when the node did not answer at all."""
     return (
         f"{tool} got no answer from this node within {seconds:.0f} seconds. If it was to send something, that may have "
         "been stored and be on its way: look with list_tasks before you send it again. The reason is in this server's "
@@ -159,7 +159,7 @@ def _root(failure: ToolError) -> BaseException | None:
 
 
 def sentence(error: McpA2AError) -> str:
-    """What went wrong and what to do next; fenced where it may quote another agent."""
+    """The error and the next step; fenced if it may quote another agent."""
     message, hint = with_short_urls(error.message), with_short_urls(error.hint)
     # An error that another process of ours raised comes without its attributes, so it counts as quoting.
     if not error.quotes or not getattr(error, _QUOTES_WITH.get(error.code, ""), True):

@@ -103,7 +103,7 @@ def _reading(uri: str, ctx: Call) -> Reading:
 
 
 def not_found(uri: str, ctx: Call, why: str = "") -> MCPError:
-    """What is answered for a URI that names nothing, in the code of the era."""
+    """The error for an unknown URI, in the code of the era."""
     code = INVALID_PARAMS if (ctx.protocol_version or "") >= RENAMED_SINCE else NOT_FOUND
     said = why or "There is no such resource. resources/list and resources/templates/list have those of this server."
     return MCPError(code, said, {"uri": uri[:MAX_URI]})

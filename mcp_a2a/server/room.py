@@ -1,4 +1,4 @@
-"""How much a result may hold so that every client passes it on whole.
+"""The size of a result that every client passes on whole.
 
 Codex shows its model 40,000 bytes of a result and cuts the middle out of a longer one, tags of a fence included, so
 that what follows would stand outside of any. OpenCode shows 50 KiB and 2,000 lines, Claude Code 25,000 tokens.
@@ -20,7 +20,7 @@ PAGE_WEIGHT = 28_000
 """Weight of one text that a result shows at most; a page of ordinary text ends by its characters."""
 
 LEAST_WEIGHT = 200
-"""What any text is given, however full a result is."""
+"""The room that any text gets, however full a result is."""
 
 _LINE = 18
 
@@ -31,7 +31,7 @@ def weight(text: str) -> int:
 
 
 def fitting(text: str, chars: int = PAGE_CHARS, room: int = PAGE_WEIGHT) -> int:
-    """How many of its first characters fit: at most `chars`, of at most the weight `room`."""
+    """The number of its first characters that fit: at most `chars`, of at most the weight `room`."""
     head = text[:chars]
     if weight(head) <= room:
         return len(head)

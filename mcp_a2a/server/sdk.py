@@ -116,7 +116,7 @@ def check_requests(server: MCPServer[LifespanT], check: Check) -> None:
 
 
 async def ask_client(session: ServerSession, method: str) -> Mapping[str, object]:
-    """What the client answers to a request without parameters, as it came.
+    """The client's answer to a request without parameters, as it came.
 
     The session's own `send_request` refuses a whole answer for one odd value in it.
 

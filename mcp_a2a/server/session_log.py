@@ -20,7 +20,7 @@ OURS = "mcp_a2a"
 
 @dataclass(eq=False)
 class SessionLog:
-    """Where the records of a session go, and from which level on."""
+    """The destination of a session's records, and their lowest level."""
 
     level: int
     write: Callable[[str], None]
@@ -37,7 +37,7 @@ class _SessionHandler(logging.Handler):
         self.setFormatter(CleanFormatter(FORMAT))
         self._open: list[SessionLog] = []
         self._own_level = logging.NOTSET
-        """What the log of this process is to have while sessions are open."""
+        """The level of the log of this process while sessions are open."""
         self._guarded: list[logging.Handler] = []
         """Handlers that are kept from what belongs to a session."""
 
@@ -60,7 +60,7 @@ class _SessionHandler(logging.Handler):
         return _session.get() is None and record.levelno >= level
 
     def set_own_level(self, level: int) -> None:
-        """What the log of this process is to have."""
+        """Set the level of the log of this process."""
         self._own_level = level
         self._apply()
 

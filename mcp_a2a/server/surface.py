@@ -68,7 +68,7 @@ DEADLINE_SECONDS = 55.0
 """More than any wait that can be asked for, and less than the minute after which clients drop a call unanswered."""
 
 LEAST_SECONDS = 10.0
-"""What a call gets in any case that was interrupted by the end of the process that served it."""
+"""Seconds that a call gets in any case after the process that served it has ended."""
 
 
 class Surface(MCPServer["NodeApi"]):
@@ -228,7 +228,7 @@ LISTS = frozenset({"tools/list", "prompts/list", "resources/list", "resources/te
 
 
 def _set_level(params: SetLevelRequestParams) -> None:
-    """How much this server logs. Its log is its standard error, which the client keeps."""
+    """Set the level of the log of this server: its standard error, which the client keeps."""
     set_level(_LEVELS[params.level])
 
 

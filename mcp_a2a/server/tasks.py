@@ -49,7 +49,7 @@ LISTED_TASKS = 12
 """Tasks that one result has room for, whatever was asked for; the cursor goes on behind them."""
 
 ACCEPT_SECONDS = 10.0
-"""How long agents that have a skill are asked to take a task, before it is only waited for."""
+"""Seconds for which agents with a skill are asked to take a task, before the call only waits."""
 
 
 async def try_to_send(  # noqa: PLR0913, PLR0917  the arguments of the tool

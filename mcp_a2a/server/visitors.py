@@ -1,4 +1,4 @@
-"""Who uses the HTTP server: a line for its owner when a client comes, when it is gone, and when one is refused.
+"""The clients of the HTTP server: a line for its owner when one comes, when it is gone, and when one is refused.
 
 HTTP knows requests and no clients. A client is told from others by the name that it is admitted under, by what it calls
 itself (`clientInfo` of MCP, else `User-Agent`), and by its connections. It is gone when it has had none for a while:
@@ -19,7 +19,7 @@ from mcp_a2a.api.news import EventKind, EventView
 from mcp_a2a.protocol.text import preview
 
 LINGER_SECONDS = 60.0
-"""How long a client may be without a connection before it counts as gone."""
+"""Seconds without a connection after which a client counts as gone."""
 
 MAX_VISITORS = 256
 """Clients that are told apart; of more, the one that came first is forgotten."""
@@ -27,7 +27,7 @@ MAX_VISITORS = 256
 NAME_CHARS = 60
 
 CLIENT_INFO = "io.modelcontextprotocol/clientInfo"
-"""Where a request has it in `_meta` (MCP 2026-07-28)."""
+"""The key of `_meta` under which a request has it (MCP 2026-07-28)."""
 
 End = tuple[str, int]
 Key = tuple[str, str, str]
@@ -66,7 +66,7 @@ class Visitors:
         self._ends[end] = key
 
     def _key(self, end: End, base: tuple[str, str], name: str, *, named: bool) -> Key:
-        """Which client this is: a request that does not say is of who used the connection, or came last, before."""
+        """The key of a client: a request without a name is of the last client, on this connection or at all."""
         if not named:
             known = self._ends.get(end)
             if known is not None and known[:2] == base:
@@ -111,7 +111,7 @@ class Visitors:
 
 
 def name_in(message: Mapping[str, JsonValue]) -> str | None:
-    """What a client of MCP calls itself in a message."""
+    """The name that a client of MCP gives itself in a message."""
     params = message.get("params")
     if not isinstance(params, dict):
         return None
