@@ -14,13 +14,6 @@ MOST_WORDS = 30
 PAGE = (ROOT / "docs/glossary.md").read_text(encoding="utf-8")
 WORDS, _, RETIRED = PAGE.partition("## Names that are retired")
 
-STILL_THERE = frozenset(
-    """
-    Errand LetterRow
-    """.split()  # noqa: SIM905 - a list of words reads best as text
-)
-"""Classes of the other metaphors that have yet to get a plain name. Take one out when it is renamed; add none."""
-
 STANDARD_LIBRARY = frozenset({"_Thread"})
 """Words of Python, where they mean what they mean there."""
 
@@ -70,4 +63,4 @@ def test_no_new_class_is_named_after_another_metaphor_than_the_post_office() -> 
     borrowed = re.compile(rf"_?\w*({'|'.join(words)})(?![a-z])")
     classes = {name for name, _ in NAMES if name.lstrip("_")[:1].isupper() and borrowed.match(name)}
     assert len(words) > 20
-    assert classes - STILL_THERE - STANDARD_LIBRARY == set()
+    assert classes - STANDARD_LIBRARY == set()
