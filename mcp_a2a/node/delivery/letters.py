@@ -27,7 +27,6 @@ from mcp_a2a.protocol.payload import (
 from mcp_a2a.protocol.replay import MAX_LIFETIME_SECONDS, MAX_REDATED_SECONDS
 from mcp_a2a.protocol.strict_json import to_base64url
 from mcp_a2a.protocol.task.machine import Change
-from mcp_a2a.protocol.task.task import Task
 from mcp_a2a.protocol.task.told import update_of
 from mcp_a2a.store.journal import OutboxRow, put_outbox
 from mcp_a2a.store.spool import read_piece
@@ -70,12 +69,12 @@ def post_update(context: Context, connection: sqlite3.Connection, change: Change
     return row
 
 
-def url_letter(context: Context, task: Task, kind: Literal["message", "cancel"], message_id: str = "") -> OutboxRow:
+def url_letter(context: Context, change: Change, kind: Literal["message", "cancel"], message_id: str = "") -> OutboxRow:
     """A message to an agent at a URL: the task has its text, and it is written when it is sent."""
-    number, now = context.next_number(), context.clock()
+    number, task = context.next_number(), change.task
     return OutboxRow(
-        number, f"{task.id}/{message_id or f'cancel-{number}'}", task.peer, task.id, 0, kind, b"", now,
-        now + MAX_LIFETIME_SECONDS, kept=context.clocks.sound(),
+        number, f"{task.id}/{message_id or f'cancel-{number}'}", task.peer, task.id, 0, kind, b"", change.at,
+        change.at + MAX_LIFETIME_SECONDS, kept=context.clocks.sound(),
     )  # fmt: skip
 
 

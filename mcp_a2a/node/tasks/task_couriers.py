@@ -220,15 +220,15 @@ class HttpTasks:
         peer = self.book.known(change.task.peer)
         if peer is not None and peer.row.origin == LAN:
             self.book.keep(peer)  # who a task is with is to be known after a restart
-        return url_letter(self.context, change.task, "message", change.task.messages[0].message_id)
+        return url_letter(self.context, change, "message", change.task.messages[0].message_id)
 
     def message(self, change: Change, said: Message) -> OutboxRow:
         """See `TaskCourier`."""
-        return url_letter(self.context, change.task, "message", said.message_id)
+        return url_letter(self.context, change, "message", said.message_id)
 
     def cancel(self, change: Change) -> OutboxRow:
         """See `TaskCourier`."""
-        return url_letter(self.context, change.task, "cancel")
+        return url_letter(self.context, change, "cancel")
 
     def withdraw(self, connection: sqlite3.Connection, task_id: str) -> Sequence[str]:
         """See `TaskCourier`."""
