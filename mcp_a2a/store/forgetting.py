@@ -1,7 +1,7 @@
 """Removes what finished tasks said and brought, because a person wants that.
 
 What is left of a task is its row without a text: as long as a message of it could come again, that row answers it with
-the final state, and nothing runs twice. It goes once no such message can be accepted (`records.forget_finished`).
+the final state, and nothing runs twice. It goes once no such message can be accepted (`forget_finished`).
 """
 
 from __future__ import annotations
@@ -10,14 +10,18 @@ import sqlite3
 from dataclasses import dataclass
 
 from mcp_a2a.errors.tasks import NotForgettableError
+from mcp_a2a.protocol import replay
 from mcp_a2a.protocol.model import Message, Part, Role
 from mcp_a2a.protocol.task.events import Forgotten
 from mcp_a2a.protocol.task.machine import Change
 from mcp_a2a.protocol.task.task import Task
 from mcp_a2a.store.blobs import BlobRow, drop_blobs_of
 from mcp_a2a.store.records import find_task, save
-from mcp_a2a.store.schema import ENDED
+from mcp_a2a.store.schema import ENDED, OPEN
 from mcp_a2a.store.task_events import forget_events
+
+FORGOTTEN_SECONDS = float(replay.MAX_LIFETIME_SECONDS + replay.DEDUPE_MARGIN_SECONDS)
+"""Seconds that the rest of a forgotten task is kept after its end: until no message of it can be accepted."""
 
 GONE = "Its result was removed from the machine of the agent."
 
@@ -76,3 +80,48 @@ def forgettable(connection: sqlite3.Connection, task_id: str) -> Task | None:
     """The task, unless it is forgotten already."""
     record = find_task(connection, task_id)
     return None if record is None or record.forgotten is not None else record
+
+
+# --- tasks that ended long ago ----------------------------------------------------------------------
+
+
+def note_finished(connection: sqlite3.Connection, before: float, stamp: float) -> None:
+    """Stamp the tasks that ended since the last look, which was at `before`.
+
+    So a clock that was behind makes none of them older than that; a stamp of one that was ahead is put right.
+    """
+    query = f"UPDATE tasks SET ended=min(?, max(updated, ?)) WHERE ended IS NULL AND NOT ({OPEN})"  # noqa: S608
+    connection.execute(query, (stamp, before))
+    connection.execute("UPDATE tasks SET ended=? WHERE ended > ?", (stamp, stamp))
+
+
+@dataclass(frozen=True, slots=True)
+class Dropped:
+    """The dropped part of the history."""
+
+    dates: list[float]
+    """Of the messages that had opened received tasks here."""
+    is_more_left: bool
+    """True if there may be more to drop."""
+
+
+AT_ONCE = 500
+"""Tasks that are dropped in one transaction: after a long pause a whole history may be due."""
+
+
+def forget_finished(connection: sqlite3.Connection, aged: float, seconds: float) -> Dropped:
+    """Drop tasks that ended so long before `aged` (`aging`), unless a message of theirs could come again.
+
+    At most `AT_ONCE` of each kind, so that no other write waits for long.
+    """
+    rows: list[tuple[str, float, float]] = []
+    left = False
+    for which, before in (("forgotten IS NOT NULL", aged - FORGOTTEN_SECONDS), (f"NOT ({OPEN})", aged - seconds)):
+        dropped = connection.execute(
+            "DELETE FROM tasks WHERE n IN (SELECT n FROM tasks WHERE ended < ? AND updated < ? AND dated < ? "  # noqa: S608
+            f"AND {which} LIMIT ?) RETURNING direction, opened, dated",
+            (before, before, aged - replay.Forgotten.MARGIN, AT_ONCE),
+        ).fetchall()
+        rows += dropped
+        left = left or len(dropped) == AT_ONCE
+    return Dropped([date for direction, *dates in rows if direction == "received" for date in dates], left)

@@ -16,7 +16,6 @@ from mcp_a2a.errors.machine import DamagedRowError
 from mcp_a2a.errors.tasks import TaskForgottenError, TaskNotFoundError
 from mcp_a2a.protocol.model import Artifact, Delivery, Message, TaskState, TaskStatus
 from mcp_a2a.protocol.naming import tail_of
-from mcp_a2a.protocol.replay import DEDUPE_MARGIN_SECONDS, MAX_LIFETIME_SECONDS, Forgotten
 from mcp_a2a.protocol.task.events import Delivered, Stored
 from mcp_a2a.protocol.task.machine import Change
 from mcp_a2a.protocol.task.table import DELIVERIES
@@ -49,10 +48,6 @@ _DUMPS: Mapping[str, Callable[[Task], object]] = {
     "delivery": lambda task: task.delivery.value,
 }
 """The stored form of columns that have no plain values."""
-
-
-FORGOTTEN_SECONDS = float(MAX_LIFETIME_SECONDS + DEDUPE_MARGIN_SECONDS)
-"""Seconds that the rest of a forgotten task is kept after its end: until no message of it can be accepted."""
 
 
 _kept = attrgetter(*TASK_COLUMNS)
@@ -260,48 +255,6 @@ def count_open_and_read(connection: sqlite3.Connection, peer: str, key: str) -> 
         (peer, key),
     ).fetchone()
     return row
-
-
-def note_finished(connection: sqlite3.Connection, before: float, stamp: float) -> None:
-    """Stamp the tasks that ended since the last look, which was at `before`.
-
-    So a clock that was behind makes none of them older than that; a stamp of one that was ahead is put right.
-    """
-    query = f"UPDATE tasks SET ended=min(?, max(updated, ?)) WHERE ended IS NULL AND NOT ({OPEN})"  # noqa: S608
-    connection.execute(query, (stamp, before))
-    connection.execute("UPDATE tasks SET ended=? WHERE ended > ?", (stamp, stamp))
-
-
-@dataclass(frozen=True, slots=True)
-class Dropped:
-    """The dropped part of the history."""
-
-    dates: list[float]
-    """Of the messages that had opened received tasks here."""
-    is_more_left: bool
-    """True if there may be more to drop."""
-
-
-AT_ONCE = 500
-"""Tasks that are dropped in one transaction: after a long pause a whole history may be due."""
-
-
-def forget_finished(connection: sqlite3.Connection, aged: float, seconds: float) -> Dropped:
-    """Drop tasks that ended so long before `aged` (`aging`), unless a message of theirs could come again.
-
-    At most `AT_ONCE` of each kind, so that no other write waits for long.
-    """
-    rows: list[tuple[str, float, float]] = []
-    left = False
-    for which, before in (("forgotten IS NOT NULL", aged - FORGOTTEN_SECONDS), (f"NOT ({OPEN})", aged - seconds)):
-        dropped = connection.execute(
-            "DELETE FROM tasks WHERE n IN (SELECT n FROM tasks WHERE ended < ? AND updated < ? AND dated < ? "  # noqa: S608
-            f"AND {which} LIMIT ?) RETURNING direction, opened, dated",
-            (before, before, aged - Forgotten.MARGIN, AT_ONCE),
-        ).fetchall()
-        rows += dropped
-        left = left or len(dropped) == AT_ONCE
-    return Dropped([date for direction, *dates in rows if direction == "received" for date in dates], left)
 
 
 def open_tasks_with(connection: sqlite3.Connection, peer: str) -> list[Task]:

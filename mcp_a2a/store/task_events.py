@@ -86,7 +86,6 @@ _RESTING = ", ".join(f"'{state}'" for state in TaskState if at_rest(state))
 _CHUNKS = TypeAdapter(tuple[ArtifactChunk, ...])
 _REPLACED = TypeAdapter(tuple[str, ...] | tuple[Artifact, ...])
 
-
 _ROWS_AT_ONCE = 8
 # A number that is there already is one of a damaged row: the log is no reason for a task to stop.
 _INSERTS = tuple(
@@ -155,10 +154,7 @@ def log_one(connection: sqlite3.Connection, n: int, number: int, event: type[e.E
 
 def _trim_task(connection: sqlite3.Connection, task_id: str, newest: int) -> None:
     """Drop the oldest bodies of a task that has too much of them, and the oldest rows."""
-    row = connection.execute("SELECT n FROM tasks WHERE id=?", (task_id,)).fetchone()
-    if row is None:
-        return
-    n = row[0]
+    (n,) = connection.execute("SELECT n FROM tasks WHERE id=?", (task_id,)).fetchone() or (0,)
     left = min(newest, _NUMBERS) - ROWS_FOR_EACH_BODY * MAX_EVENTS_OF_TASK
     if left > 0:
         connection.execute("DELETE FROM task_events WHERE id BETWEEN ? AND ?", (n << _BITS, n << _BITS | left))

@@ -27,7 +27,7 @@ from mcp_a2a.protocol.identity import Identity
 from mcp_a2a.protocol.model import Delivery
 from mcp_a2a.protocol.moment import Moment
 from mcp_a2a.protocol.witness import MAX_WITNESSES
-from mcp_a2a.store import records
+from mcp_a2a.store import forgetting, records
 from mcp_a2a.store.journal import get_meta, set_meta
 from tests.node.outsider import outsider, sealed, task_letter
 from tests.node.patience import set_patience
@@ -315,7 +315,7 @@ async def test_a_task_that_ended_while_the_clock_was_behind_is_kept_as_long(
 async def test_a_long_history_that_is_over_is_forgotten_in_one_go_and_many_transactions(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(records, "AT_ONCE", 3)
+    monkeypatch.setattr(forgetting, "AT_ONCE", 3)
     async with world.person("alice"):
         pass
     with closing(sqlite3.connect(world.folder / "alice" / "node.db")) as connection, connection:
@@ -325,7 +325,7 @@ async def test_a_long_history_that_is_over_is_forgotten_in_one_go_and_many_trans
     left: list[int] = []
     forget = housekeeping_module.forget_finished
 
-    def noted(connection: sqlite3.Connection, aged: float, seconds: float) -> records.Dropped:
+    def noted(connection: sqlite3.Connection, aged: float, seconds: float) -> forgetting.Dropped:
         found = forget(connection, aged, seconds)
         left.append(count(connection))
         return found
