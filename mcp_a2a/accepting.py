@@ -41,7 +41,7 @@ FULL_SECONDS = 0.1
 """Pause where the system has no open file left at all."""
 
 Tls = Callable[[], SSLContext]
-"""What the next handshake is made with."""
+"""The TLS context of the next handshake."""
 
 _FULL = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 

@@ -1,4 +1,4 @@
-"""How everything else gets a node: own it, or ask the process that does.
+"""The node of an identity: run by this process, or reached at the process that runs it.
 
 Importing this is cheap. What a node needs (aiohttp, cryptography, zeroconf) is imported when the node starts, in a
 thread, so that an MCP server has answered `initialize` long before.

@@ -27,7 +27,7 @@ from mcp_a2a.wall_clock import wall_clock
 
 @asynccontextmanager
 async def resting_node(settings: Settings) -> AsyncIterator[RestingApi | NothingYet]:
-    """What this identity remembers, while no process runs it; nothing is written.
+    """The records of this identity, while no process runs its node; nothing is written.
 
     Raises:
         NotStillError: its node has to be asked, or started.

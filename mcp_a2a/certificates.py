@@ -21,7 +21,7 @@ _Mark = tuple[int, int, int] | None
 
 
 _OUT_OF_TIME = frozenset({9, 10})
-"""What OpenSSL says of one that is not yet valid, or has expired (verify(1))."""
+"""Codes of OpenSSL for a certificate that is not yet valid, or has expired (verify(1))."""
 
 
 def why_not_accepted(error: Exception) -> str:
@@ -86,7 +86,7 @@ class CertificateFiles:
 
 
 class ServerTls:
-    """What a listener shakes hands with: by the certificate as it is now, or by the last that could be used."""
+    """The TLS context of a listener: with the certificate of this moment, or the last one that could be used."""
 
     def __init__(self, chain: Path, key: Path | None) -> None:
         """Read the files.

@@ -62,7 +62,7 @@ from mcp_a2a_transports.wires import Multicast
 logger = logging.getLogger(__name__)
 
 ALIVE_SECONDS = 1.0
-"""How often a front is told that this process lives, while what its session needs is imported."""
+"""Seconds between signs of life to a front, while the modules of its session are imported."""
 
 OPEN_FILES = 16_384
 """A link is an open file at each of its ends, and some systems allow 256: fifty agents in one process need 3,000."""
@@ -170,7 +170,7 @@ async def _node(settings: Settings, card: AgentCard | None, *, stands_in: bool =
 def _shown(
     database: Database, settings: Settings, card: AgentCard | None, peer_id: PeerId, *, stands_in: bool
 ) -> tuple[Settings, AgentCard]:
-    """How others see a node, which is kept for a process that stands in for it; then as that was kept last."""
+    """The settings and the card that others see; a process that stands in for a node takes the kept ones."""
     if stands_in:
         card, settings = _still_called(kept_card(database), settings), _as_before(database, settings)
     else:
@@ -209,7 +209,7 @@ def _lookups(settings: Settings, multicast: Multicast) -> Sequence[AddressLookup
 
 
 def _assistant_card(settings: Settings, peer_id: PeerId) -> AgentCard:
-    """What an assistant says about itself: it takes any work its user lets it do."""
+    """The card of an assistant: it takes any work its user lets it do."""
     return AgentCard(
         name=settings.called or memorable_name(peer_id),
         description="An AI assistant. It answers when its user lets it look into its inbox.",

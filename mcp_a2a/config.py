@@ -73,18 +73,18 @@ WholePath = Annotated[Path, BeforeValidator(_configured_path)]
 
 
 class Settings(BaseSettings):
-    """What a process is told. A flag wins over its variable, a variable over the default."""
+    """The settings of a process. A flag wins over its variable, a variable over the default."""
 
     model_config = SettingsConfigDict(env_prefix="MCP_A2A_", frozen=True, extra="ignore", env_ignore_empty=True)
 
     home: WholePath = Field(default_factory=default_home)
     """Data folder of every identity of this person on this machine."""
     identity: str = Field(default="default", pattern=IDENTITY_PATTERN)
-    """Which identity: one key, one inbox, one database."""
+    """The name of the identity: one key, one inbox, one database."""
     name: str | None = None
     """Display name; a label, never an identity. `called` says what counts where it is not given."""
     own_name: str | None = None
-    """What the program calls itself that runs under this identity."""
+    """The name of the program that runs under this identity."""
     mdns: bool = True
     """Announce on the LAN and look for others there."""
     networks: bool = True
@@ -92,20 +92,20 @@ class Settings(BaseSettings):
     accept_rate: int = Field(default=30, ge=1, le=MAX_ACCEPT_RATE)
     """New tasks a minute from each stranger with `accept=anyone`; of a day, so many for 17 minutes."""
     accept: Literal["trusted", "anyone"] = "trusted"
-    """Whose tasks are taken at once: those of own and trusted agents, or of every agent that can reach this node."""
+    """Agents whose tasks are taken at once: own and trusted ones, or all that can reach this node."""
     allow_strangers: bool = False
     """Send to strangers, and files to agents that are not the user's own, without asking a person."""
     link_host: str = "*"
-    """Where the peer listener binds: an address of this machine, or "*" for all, IPv4 and IPv6. A peer-to-peer node is
+    """The address of the peer listener: one of this machine, or "*" for all, IPv4 and IPv6. A peer-to-peer node is
     there to be reached; the handshake decides who speaks."""
     link_port: int = Field(default=0, ge=0, le=MAX_PORT)
     """Its port; 0 picks a free one, and the lookups announce which."""
 
     lease_seconds: float = Field(default=900.0, gt=0, le=MAX_LEASE_SECONDS)
-    """How long the worker of a task may be silent before the task is offered again."""
+    """Seconds that the worker of a task may be silent before the task is offered again."""
 
     downloads: WholePath | None = None
-    """Where files of others are written on request; without it `files` in the data folder."""
+    """The folder for files of others that are saved on request; by default `files` in the data folder."""
     file_roots: Annotated[tuple[WholePath, ...], NoDecode] = ()
     """Folders that an assistant may attach files from. A variable has them as PATH has its own."""
 
@@ -150,7 +150,7 @@ class Settings(BaseSettings):
 
 
 class RelaySettings(RelayOptions, BaseSettings):
-    """What a relay is told; see `RelayOptions`."""
+    """The settings of a relay; see `RelayOptions`."""
 
     model_config = SettingsConfigDict(
         env_prefix="MCP_A2A_RELAY_", frozen=True, extra="ignore", env_ignore_empty=True, populate_by_name=True,
@@ -192,7 +192,7 @@ class RelaySettings(RelayOptions, BaseSettings):
 
     @property
     def address(self) -> tuple[str, int]:
-        """Where to listen."""
+        """The address to listen on."""
         return split_address(self.listen)
 
 

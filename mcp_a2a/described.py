@@ -1,4 +1,4 @@
-"""What help says of a setting, in the annotation of the setting: `rate: Annotated[float, Told("Per minute")] = 5`.
+"""The help of a setting, in the annotation of the setting: `rate: Annotated[float, Told("Per minute")] = 5`.
 
 The tables of settings are plain data, so that a line of help imports no library that checks values.
 """

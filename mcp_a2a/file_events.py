@@ -172,7 +172,7 @@ _kernel: RunVar[_Kernel | None] = RunVar("_kernel", None)
 
 @contextmanager
 def _shared() -> Iterator[_Kernel]:
-    """That of this event loop, made for the first that uses it and closed with the last."""
+    """The watch of this event loop, made for the first user and closed with the last."""
     kernel = _kernel.get() or _Kernel()
     _kernel.set(kernel)
     kernel.users += 1

@@ -28,7 +28,7 @@ class CleanFormatter(logging.Formatter):
 
 
 class StepFormatter(CleanFormatter):
-    """What a command does, step by step, with the milliseconds since it began; warnings as ever."""
+    """Formats the steps of a command, with the milliseconds since it began; warnings as ever."""
 
     def __init__(self, *, named: bool) -> None:
         super().__init__(FORMAT)

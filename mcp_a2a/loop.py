@@ -50,7 +50,7 @@ def _check_open_files() -> None:
 
 
 def unwrapped(error: BaseException) -> BaseException:
-    """What a task group wrapped: its first error, for the others are consequences or cancellations."""
+    """The first error in an exception group of a task group, for the others are consequences or cancellations."""
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     return error

@@ -1,4 +1,4 @@
-"""How a person types this program: by its name where the shell finds it, else by the path it was started by.
+"""The command by which a person types this program: its name if the shell finds it, else the path of its start.
 
 Texts say `mcp-a2a COMMAND` everywhere; what is written for a terminal goes through `typeable`.
 """
@@ -19,19 +19,19 @@ COMMANDS = (
     *("allow", "trust", "block", "invite", "join", "networks", "leave", "rotate", "ping", "netcheck", "id", "name"),
     *("alias", "list", "status", "repair", "version", "peers", "callers", "agent", "relay"),
 )
-"""What follows the name where it is a command to type, and not the name of the program."""
+"""Words that follow the name in a command to type, as opposed to the name of the program."""
 
 _TYPED = re.compile(rf"(?<![\w/.-])mcp-a2a(?=[ \u00a0](?:--?[a-z]|(?:{'|'.join(COMMANDS)})(?![\w-])))")
 
 _QUOTED = re.compile(r" *\| ")
-"""How a line begins that another has written (`cli.render`): what it says stays as it is."""
+"""The beginning of a line that another has written (`cli.render`): its text stays as it is."""
 
 _SENTENCE_END = re.compile(r"((?<=[.!?])\s+)")
 _ELSEWHERE = re.compile(
     r"\b(?:other|that|its|agent's)\smachine\b|\b(?:operator|sender|channel|printed|prints)\b"
     r"|\bowner\sto\s(?:start|make|run)\b|\bnew\ssecret\ssince\b"
 )
-"""What a sentence says whose command is for another person, or was typed by one: there the path is another."""
+"""Words of a sentence whose command is for another machine, where the path is another."""
 
 
 def own_command(*, absolute: bool = False) -> str:

@@ -4,5 +4,5 @@ from __future__ import annotations
 
 
 def many(count: int, one: str, more: str = "") -> str:
-    """How many of something there are: "1 agent", "2,000 agents"; `more` is a plural that is not made with an s."""
+    """A number with its noun: "1 agent", "2,000 agents"; `more` is a plural that is not made with an s."""
     return f"{count:,} {one if count == 1 else more or one + 's'}"

@@ -1,4 +1,4 @@
-"""How the operator of a relay asks and commands it: over its socket when it runs, in its folder when it does not."""
+"""The operator's access to a relay: over its socket when it runs, in its folder when it does not."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pydantic import JsonValue
 
 ANSWER_SECONDS = 5.0
-"""How long a relay may be silent while its operator asks it."""
+"""Seconds that a relay may be silent while its operator waits."""
 
 ATTEMPTS = 20
 RETRY_SECONDS = 0.1

@@ -1,4 +1,4 @@
-"""What the operator of a relay may ask and command, and the socket on which a running one is asked.
+"""The requests and commands of a relay's operator, and the socket on which a running relay takes them.
 
 The questions are those of `api.relay`; the socket is in the relay's own folder, and speaks as that of a node
 (`node.ipc`). `relay_admin` is its client.
@@ -56,14 +56,14 @@ class ServingRelay:
     port: int
     folder: Path
     warnings: tuple[str, ...]
-    """What its operator should know about how it is set up."""
+    """Warnings for its operator about the set-up."""
     listener: RelayListener
     fresh_secret: bytes | None = field(default=None, repr=False)
     """The admission secret, where it was made at this start."""
 
     @property
     def url(self) -> str:
-        """What others are told: with the key that pins it."""
+        """The URL for others, with the key that pins it."""
         return str(self.address)
 
     @property

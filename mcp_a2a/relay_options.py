@@ -1,4 +1,4 @@
-"""What a relay may be told: each setting with its name, default, bounds and help.
+"""The options of a relay: each setting with its name, default, bounds and help.
 
 `config.RelaySettings` checks values by this table, and `mcp-a2a relay serve` has an option for each setting. It imports
 no library that checks, since a line of help has no time for one.
@@ -20,7 +20,7 @@ class RelayOptions:
     listen: Annotated[str, Told("Address to listen on", "[HOST]:PORT")] = "127.0.0.1:6060"
     """Without a host only this machine; port 0 picks a free one."""
     public_url: Annotated[str | None, Told("Public URL behind a proxy: wss://HOST.", "URL")] = None
-    """How others reach it, where that is not the address it listens on: behind a proxy or a port forwarding."""
+    """The URL for others, if the relay listens behind a proxy or a port forwarding."""
     closed: Annotated[
         bool, Told("Serve only admitted networks and agents (the default), or every agent.", flags="--closed/--open")
     ] = True

@@ -1,4 +1,4 @@
-"""How text looks where it is written: measured in the cells of a terminal, fitted to its width, in letters that it has.
+"""The layout of text: measured in the cells of a terminal, fitted to its width, in letters that it has.
 
 Three rules. A line breaks between words, never inside one. A command (`mcp-a2a …`) is one word, whatever spaces it
 has, because a person copies it. A word wider than the terminal begins a line of its own and is left whole: the
@@ -43,7 +43,7 @@ _ARGUMENT = (
     r"|<[^>\n]+>|\[[^\]\n]+\]|…|\.\.\."
     r"|[a-z]+:\S+|\S*[0-9_/@=]\S*"  # a key, a URL, a path, an id
 )
-"""What is an argument of a command, and no word of the sentence around it."""
+"""An argument of a command, as opposed to a word of the sentence around it."""
 
 _MARKED = re.compile(r"`([^`\n]*\bmcp[-_]a2a\b[^`\n]*)`")
 _HEADER = re.compile(r"Authorization: Bearer (?=\S)")
@@ -54,11 +54,11 @@ _MODIFIERS = frozenset(map(chr, range(0x1F3FB, 0x1F400)))
 
 _CHUNK = re.compile(r"( *)([^ ]+)")
 _LABEL = re.compile(r" +[a-z][\w-]{0,14} {2,}(?=\S)")
-"""What a value begins behind: its later lines begin where it does."""
+"""A label before a value: the later lines of the value begin where its first one does."""
 
 
 def width(text: str) -> int:
-    """How many cells of a terminal a line takes at most: characters that terminals may join count each for itself."""
+    """The most cells that a line takes on a terminal: characters that terminals may join count each for itself."""
     return len(text) if text.isascii() else sum(map(_cells, text))
 
 
@@ -119,7 +119,7 @@ def wrapped(line: str, columns: int, hanging: int | None = None) -> list[str]:
 
 
 def _place(hanging: int, room: int) -> int:
-    """Where a word begins a line: below the text before it, or a little indented where it has no room there."""
+    """The column at which a word begins a line: below the text before it, or a little indented without room there."""
     return hanging if hanging <= room else max(0, min(INDENT, room))
 
 
@@ -148,7 +148,7 @@ class Screen:
 
     @property
     def columns(self) -> int | None:
-        """How wide the terminal is now; None where there is none, and nothing limits a line."""
+        """The present width of the terminal in cells; None without one, where nothing limits a line."""
         if not self.is_terminal:
             return None
         columns = 0

@@ -1,4 +1,4 @@
-"""How HTTP is served: each setting with its name, default and help.
+"""The options of the HTTP server: each setting with its name, default and help.
 
 The commands that serve have an option for each, `server.listening.Listening` has them as they were said, and the
 command line that is read before any library knows their names from here.

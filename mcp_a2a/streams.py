@@ -14,7 +14,7 @@ MARKS = {
     "…": "...", "→": "->", "←": "<-", "✓": "ok", "✗": "no", "\N{EN DASH}": "-", "—": "-", "“": '"', "”": '"',
     "█": "#", "░": ".", "·": "-",
 }  # fmt: skip
-"""What is written with letters of our own choice, and how in ASCII."""
+"""Marks of our own choice, and their spelling in ASCII."""
 
 ERRORS = "marks"
 """The codec error handler that writes them so."""

@@ -1,4 +1,4 @@
-"""What an error number of the system means: which limit a person can raise, or why there is no connection."""
+"""The meaning of an error number of the system: a limit that a person can raise, or a reason for no connection."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _BY_NUMBER = {
     errno.ENFILE: ("This machine has as many open files as it allows (fs.file-max)", "", _CLOSE),
     errno.ENOMEM: _MEMORY,
 }
-"""What the system refuses, the limit of this process that may be why, and the next step."""
+"""The refusal of the system, the limit of this process that may be its reason, and the next step."""
 
 
 def limit_behind(error: BaseException) -> SystemLimitError | None:

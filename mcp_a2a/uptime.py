@@ -1,4 +1,4 @@
-"""How long this machine has been on: what a wall clock that jumps is checked against."""
+"""The uptime of this machine in seconds, against which a wall clock that jumps is checked."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _elapsed: Callable[[], float] = time.monotonic if _CLOCK is None else partial(ti
 
 
 def _correction() -> float:
-    """What the kernel's own count adds: a clock that was moved for this process alone does not count as uptime."""
+    """The difference to the kernel's own count: a clock that was moved for this process alone is no uptime."""
     try:
         return float(Path("/proc/uptime").read_text().split()[0]) - _elapsed()
     except (OSError, ValueError, IndexError):
@@ -26,7 +26,7 @@ def _correction() -> float:
 
 
 def boot() -> str:
-    """What names this start of the machine (Linux, proc(5)); empty where that is not told."""
+    """The id of this start of the machine (Linux, proc(5)); empty on other systems."""
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text().strip()[:64]
     except (OSError, ValueError):

@@ -137,7 +137,7 @@ def check_task(text: str) -> None:
 
 
 def check_cursor(text: str) -> None:
-    """Where a list goes on: the time and the id of a task.
+    """Check a cursor of a list: the time and the id of a task.
 
     Raises:
         UsageError: no list has printed it.

@@ -1,4 +1,4 @@
-"""What a person at the terminal answers, and what a command reads from the standard input: texts, credentials."""
+"""Answers of a person at the terminal, and texts and credentials from the standard input."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
     from mcp_a2a.ports import NodeApi
 
 ANSWERS = {"y": True, "yes": True, "n": False, "no": False, "": False}
-"""What a person may type; a bare Enter is the answer that changes nothing."""
+"""The answers that a person may type; a bare Enter is the one that changes nothing."""
 
 MAX_ANSWER = 65_536
 
 SILENT_SECONDS = 1.0
-"""How long a pipe may be silent before it is said that it is read."""
+"""Seconds of silence of a pipe after which a line says that it is read."""
 
 
 def agrees(session: Session, question: str) -> bool:
@@ -138,7 +138,7 @@ def _credential(text: str, where: str) -> str:
 
 
 async def as_typed(node: NodeApi, agent: str, ask: Callable[[], Awaitable[T]]) -> T:
-    """What is asked about an agent that a person named: a URL may then lead anywhere."""
+    """Ask a node about an agent that a person named: a URL may then lead anywhere."""
     try:
         return await ask()
     except AddressNotAllowedError:

@@ -88,7 +88,7 @@ def _listed(session: Session, agents: Sequence[str]) -> list[JsonValue]:
 
 
 def _named(agents: Sequence[str], name: Callable[[str], str]) -> Iterator[str]:
-    """What the owner calls each: only the own agent has a word of its own."""
+    """The owner's name for each agent: only the own agent has a word of its own."""
     from mcp_a2a.api.a2a import OWN_AGENT
 
     return (agent if agent == OWN_AGENT else name(agent) for agent in agents)

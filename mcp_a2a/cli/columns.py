@@ -19,7 +19,7 @@ NARROW_GAP = 2
 """The same where they are needed elsewhere."""
 
 BELOW = 4
-"""How far a line below its row is indented."""
+"""The indentation of a line below its row."""
 
 
 @dataclass(frozen=True)
@@ -30,14 +30,14 @@ class Column:
     least: int = 0
     """Cells below which it is of no use; at least its heading and, unless given, its widest cell."""
     leaves: int = 0
-    """Which column leaves the row first, where there is no room: the highest; 0 stays."""
+    """The order in which columns leave a row without room: the highest first; 0 stays."""
     vanishes: bool = False
-    """What leaves is shown nowhere: of use beside the rest only."""
+    """True if a column that leaves its row is not shown at all, since it is of use beside the others only."""
 
 
 @dataclass(frozen=True)
 class Cell:
-    """What stands in a column of a row."""
+    """The content of a column in a row."""
 
     text: str
     style: Style = ""
@@ -45,7 +45,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Row:
-    """What is known of one thing."""
+    """One row of a table."""
 
     cells: Sequence[Cell]
     below: Sequence[str] = ()
@@ -134,7 +134,7 @@ class _Drawing:
         return max(width(column.heading), min(column.least or self._natural[number], self._natural[number]))
 
     def _squeezed(self, wide: dict[int, int], room: int) -> dict[int, int]:
-        """What stays is of more use cut than not at all: on a terminal narrower than any that people use."""
+        """Cut the columns that stay, on a terminal narrower than any that people use."""
         self._gap = NARROW_GAP
         while self._total(wide) > room and max(wide.values()) > 1:
             wide[max(wide, key=lambda number: wide[number])] -= 1

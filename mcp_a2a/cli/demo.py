@@ -47,7 +47,7 @@ class DemoError(McpA2AError, code="demo"):
 
 @dataclass
 class Step:
-    """What was done, how long it took, and what came of it."""
+    """A step of the demo, with its time in seconds and its outcome."""
 
     name: str
     seconds: float

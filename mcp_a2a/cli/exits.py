@@ -1,4 +1,4 @@
-"""What a command ends with, so that a script can tell without reading.
+"""Exit codes of commands, by which a script can tell the outcome.
 
 | code | meaning |
 |---|---|
@@ -51,7 +51,7 @@ BY_DELIVERY = {
     Delivery.REFUSED: Exit.REFUSED,
     Delivery.EXPIRED: Exit.UNREACHABLE,
 }
-"""How far the message got decides first: work that never began did not fail."""
+"""The exit code by the delivery of the message, which decides first: work that never began did not fail."""
 
 BY_STATE = {
     Moment.QUEUED: Exit.RUNNING,
@@ -91,7 +91,7 @@ def exit_of_error(error: BaseException) -> int:
 # The end of a command that ran other people's functions: what they left running does not hold it up.
 
 GRACE_SECONDS = 2.0
-"""How long threads that a skill started may go on once its node is closed."""
+"""Seconds that threads of a skill may go on once its node is closed."""
 
 _own_process = False
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from mcp_a2a.cli.session import Session
 
 _TOO_MANY = re.compile(r"Got unexpected extra argument(?:\(s\)|s)? \((.*)\)", re.DOTALL)
-"""How the command-line library counts."""
+"""The command-line library's words about extra arguments."""
 
 DETAILS_FILE = "mcp-a2a-error.txt"
 
@@ -35,7 +35,7 @@ _OURS = (FileNotFoundError, FileExistsError)
 """Errors of a file in the data folder that are no refusal: then it is we who did not expect them."""
 
 _REQUESTS = ("Request", "FileArg")
-"""How the names of what commands ask a node for end (`api`): what does not fit in there was typed."""
+"""Ends of the names of requests to a node (`api`): a value that does not fit in one was typed."""
 
 
 def report_failure(output: Output, error: Exception) -> int:
@@ -105,7 +105,7 @@ def _usage(error: TyperException | UsageError) -> McpA2AError:
 
 
 def _wrong_value(error: TyperException) -> str | None:
-    """What is wrong with the value of an option, in plain words; None for another error."""
+    """The fault of an option's value, in plain words; None for another error."""
     from pydantic import ValidationError
 
     from mcp_a2a.protocol.plain_words import plainly

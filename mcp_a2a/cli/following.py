@@ -28,7 +28,7 @@ SLICE_SECONDS = 2.0
 
 
 class Writing:
-    """What was shown of an answer so far."""
+    """The part of an answer that was shown so far."""
 
     def __init__(self, session: Session) -> None:
         self._session = session

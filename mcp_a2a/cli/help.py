@@ -66,7 +66,7 @@ def _names(option: TyperOption) -> str:
 
 
 def _placeholder(parameter: TyperOption | TyperArgument) -> str:
-    """What stands for a value: never the name of a type."""
+    """The placeholder of a value: never the name of a type."""
     if parameter.metavar is not None:
         return parameter.metavar
     if isinstance(parameter, TyperArgument):
@@ -75,7 +75,7 @@ def _placeholder(parameter: TyperOption | TyperArgument) -> str:
 
 
 def _about(option: TyperOption, context: Context) -> str:
-    """What an option does, what it takes and what it is without it."""
+    """The effect of an option, its values and its default."""
     facts = []
     default = option.get_default(context, call=False)
     if option.is_flag or default is None or default == "":
@@ -87,7 +87,7 @@ def _about(option: TyperOption, context: Context) -> str:
 
 
 def usage(command: TyperCommand | TyperGroup, context: Context) -> str:
-    """How the command is typed."""
+    """The usage line of a command."""
     words = [context.command_path]
     arguments = [one for one in command.params if isinstance(one, TyperArgument) and not one.hidden]
     if any(isinstance(one, TyperOption) for one in command.params):
@@ -118,7 +118,7 @@ class Page:
         self._lines += wrapped(f"Usage: {self._screen.letters(text)}", self._columns, hanging=len("Usage: "))
 
     def heading(self, text: str) -> None:
-        """What the next lines are."""
+        """Write the heading of the next lines."""
         self._lines += ["", self._screen.styled(f"{text}:", "bold")]
 
     def rows(self, rows: Sequence[Row]) -> None:

@@ -112,7 +112,7 @@ def status(context: typer.Context) -> None:
 
 
 def show_status(session: Session) -> None:
-    """What `mcp-a2a status` prints, and `mcp-a2a` alone on a terminal."""
+    """Print the state of the node: for `mcp-a2a status`, and for `mcp-a2a` alone on a terminal."""
     view, found = session.read(_looked_around)
     running = not session.ran_node
     if view is None:
@@ -188,7 +188,7 @@ class Identity:
     pid: int | None = None
     """The process that runs it, as far as that is known."""
     doing: str | None = None
-    """What that process does, where it explains that it does not answer."""
+    """The state of that process, if it explains its silence."""
 
 
 def told_of(status: StatusView) -> Identity:

@@ -35,7 +35,7 @@ MAX_TICKET_INPUT = 65_536
 """More than any ticket, with all that a mail client puts around its lines."""
 
 PASTE_SECONDS = 0.2
-"""How long the next line of something pasted may take."""
+"""Seconds in which the next line of a pasted text must come."""
 
 Name = Annotated[str, typer.Argument(metavar="NETWORK", help="Name of the network.")]
 

@@ -21,7 +21,7 @@ ALLOW_STRANGERS = "--allow-strangers"
 """A flag of servers: the person who starts a server decides what it may send unasked, not one who only uses it."""
 
 SERVER_OPTIONS = ("--listen", *serving_options.VALUED, *serving_options.SWITCHES, ALLOW_STRANGERS)
-"""What begins a command line that means `serve`."""
+"""Options that begin a command line without a command, which then means `serve`."""
 
 FLAGS = ("--no-mdns", "--json", "--no-color", "--ascii", "--quiet", "--verbose")
 SHORT = {"-q": "--quiet", "-v": "--verbose"}
@@ -33,7 +33,7 @@ class UsageError(Exception):
 
 @dataclass(frozen=True)
 class Options:
-    """What was said before or after any command."""
+    """The global options, given before or after the command."""
 
     settings: Mapping[str, str | bool] = field(default_factory=dict)
     """Flags that are settings; a variable counts where there is no flag."""
@@ -76,7 +76,7 @@ def split(argv: Sequence[str], environ: Mapping[str, str] = os.environ) -> tuple
 
 
 def no_such_option(word: str, own: Iterable[str]) -> str:
-    """What is said of an option that a command does not have: the closest of its own and of the global ones."""
+    """The error for an unknown option, with the closest of the command's own and of the global ones."""
     import difflib
 
     name = word.partition("=")[0]

@@ -1,4 +1,4 @@
-"""Where words go: answers to stdout, everything else to stderr, and with `--json` one object and nothing else."""
+"""The output of a command: answers on stdout, everything else on stderr, and with `--json` a single object."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ class Output:
 
     @property
     def columns(self) -> int:
-        """How wide a line beside the answer may be."""
+        """The width of a line beside the answer, in cells."""
         return self._err.columns or WIDE
 
     def show(self, view: BaseModel, human: Callable[[], None]) -> None:
@@ -99,7 +99,7 @@ class Output:
         return for_terminals(view)
 
     def who(self, did: str) -> str:
-        """Who an agent is, for `show_fields`: on a terminal a URL without the words in it, as in a view."""
+        """The key of an agent, for `show_fields`: on a terminal a URL without the words in it, as in a view."""
         return shown_who(did) if self._out.is_terminal else did
 
     def show_fields(self, fields: Mapping[str, JsonValue], human: Callable[[], None]) -> None:
@@ -214,7 +214,7 @@ class Output:
         return True
 
     def lost(self, error: OSError, next_step: str) -> McpA2AError:
-        """What to tell where the answer failed to get out. Raised by a command whose answer cannot be had again."""
+        """The error for an answer that failed to get out. Raised by a command whose answer cannot be had again."""
         self.give_up(error)
         return McpA2AError(f"The answer could not be written to standard output: {error.strerror or error}.", next_step)
 

@@ -32,7 +32,7 @@ INBOUND = {
     "stranger": "ask",
     "blocked": "no, blocked",
 }
-"""How this node takes tasks of an agent: at once, after its owner is asked, or never."""
+"""The words for taking tasks of an agent: at once, after its owner is asked, or never."""
 
 TRUSTS = {
     "self": "this node",
@@ -52,7 +52,7 @@ SHOWN_ID = 6
 
 
 def quoted(words: str) -> str:
-    """What an agent said, beside words of ours: no line of it begins where one of ours could."""
+    """An agent's words beside ours: no line of them begins where one of ours could."""
     return clean(words).rstrip("\n").replace("\n", "\n  | ")
 
 
@@ -98,7 +98,7 @@ def agents_table(agents: Iterable[AgentView], *, looked: bool = True) -> Table:
 
 
 def inbound(agent: AgentView) -> str:
-    """How this node takes tasks of an agent, and why."""
+    """The words for taking tasks of an agent, with the reason."""
     ours = agent.trust == "member" and agent.networks
     return f"{INBOUND[agent.trust]} of {_names(agent.networks)}" if ours else INBOUND[agent.trust]
 
@@ -115,7 +115,7 @@ def skills(all_skills: Sequence[SkillView]) -> str:
 
 
 def route(agent: AgentView) -> str:
-    """How it is reached, and how fast."""
+    """The route to an agent, with its round trip."""
     if agent.route is None or not agent.online:
         return waiting(agent, "offline")
     rtt = "" if agent.rtt_ms is None else f" {agent.rtt_ms:.0f}{GLUE}ms" if agent.rtt_ms >= 1 else f" <1{GLUE}ms"
@@ -123,19 +123,19 @@ def route(agent: AgentView) -> str:
 
 
 def waiting(agent: AgentView, route: str) -> str:
-    """Where there is no way to an agent: that, and what waits for it, wherever that is: here, at a relay, or held."""
+    """The words for an agent without a route, with the messages that wait for it: here, at a relay, or held."""
     return f"{route}, {agent.waiting} to deliver" if agent.waiting else route
 
 
 def seen(agent: AgentView) -> str:
-    """When it was last there. With an agent at a URL no connection is kept: it was there when it last answered."""
+    """The time at which an agent was last online; for an agent at a URL that of its last answer."""
     if agent.online and agent.route != "http":
         return "now"
     return f"{age(agent.last_seen)} ago" if agent.last_seen else "never"
 
 
 def age(iso: str) -> str:
-    """How long ago a moment was, in its largest unit."""
+    """The age of a moment, in its largest unit."""
     now = datetime.now(UTC)  # noqa: TID251  ages are told to people at the moment they look
     seconds = max(0.0, (now - datetime.fromisoformat(iso)).total_seconds())
     for unit, length in (("d", 86_400), ("h", 3_600), ("min", 60)):
@@ -197,7 +197,7 @@ def _inputs(skill: SkillView) -> str:
 
 
 def status_lines(status: StatusView) -> list[str]:
-    """How a node is, in a few lines."""
+    """The state of a node, in a few lines."""
     lines = [
         f"{status.name}   mcp-a2a {status.version}",
         f"  key        {status.did}",
@@ -297,7 +297,7 @@ def _address(text: str) -> str:
 
 
 def relay_lines(status: RelayStatusView) -> list[str]:
-    """How a relay is."""
+    """The state of a relay, in a few lines."""
     running = f"up {status.uptime_seconds / 60:.0f} min" if status.uptime_seconds is not None else "not running"
     kept = f"{many(status.messages, 'message')} ({status.message_bytes / 1024:.0f} KiB)"
     here = f"{many(status.connections, 'connection')}, {many(status.agents_online, 'agent')} online"
@@ -325,7 +325,7 @@ KIB, MIB = 1024, 1024 * 1024
 
 
 def file_lines(files: Iterable[FileView]) -> list[str]:
-    """What came, in a line each."""
+    """The files, in a line each."""
     lines = []
     for file in files:
         facts = [size(file.size), preview(file.media_type, 40) if file.media_type else "", "" if file.here else "gone"]

@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     from mcp_a2a.store.repair import Repaired
 
 LEAVE_SECONDS = 5.0
-"""How long a process that stands in for the identity may take to leave."""
+"""Seconds in which a process that stands in for the identity must leave."""
 
 PEEK_SECONDS = 0.2
-"""How long one may have the lock that only looks whether another has it."""
+"""Seconds for which a process may have the lock that only looks whether another has it."""
 
 
 def repair(context: typer.Context) -> None:

@@ -60,7 +60,7 @@ def parse(words: Sequence[str]) -> Listening | None:
 
 
 def listening(address: str | None, options: ServingOptions, flag: str = "--listen") -> Listening | None:
-    """Where to serve, as it was said; None where nothing was.
+    """The address and the options of a server; None without an address.
 
     Raises:
         UsageError: it does not fit together.
@@ -87,7 +87,7 @@ def listening(address: str | None, options: ServingOptions, flag: str = "--liste
 
 
 def _check_together(made: Listening) -> None:
-    """What goes with something else only, which is not there.
+    """Check that each option has the others that it needs.
 
     Raises:
         UsageError
@@ -139,7 +139,7 @@ def applied(settings: Settings, listening: Listening | None) -> Settings:
 
 
 def _waits_for() -> str:
-    """What a server on a terminal waits for: a person has started it, and no client."""
+    """A line about the client that a server on a terminal waits for, since a person has started it."""
     return (
         f"Waiting for an MCP client on standard input. An assistant starts this server itself; its command is:\n"
         f"    {clean(own_command(absolute=True))}\n"
@@ -259,7 +259,7 @@ async def _serve_port(settings: Settings, listening: Listening, options: Options
 
 
 def _banner(served: Served) -> list[str]:
-    """Where it is served: first the URL to give to a client."""
+    """The URLs of a server: first the one to give to a client."""
     url = served.shown_url
     lines = [f"MCP server at {url}/mcp", f"A2A server at {url}/   agents behind this node at {url}/a/NAME/"]
     if served.public_url is not None:

@@ -39,7 +39,7 @@ PATIENCE_SECONDS = 1.0
 
 
 class Session:
-    """What every command gets."""
+    """The session of a command: its options, its output, and its node."""
 
     def __init__(self, options: Options, output: Output) -> None:
         self.options = options
@@ -48,7 +48,7 @@ class Session:
         """A task that goes on when this command does not."""
         self.waiting_for = "an answer"
         self.moving = ""
-        """What is shown instead of that while files are on their way."""
+        """The line that is shown instead while files are in flight."""
         self._remembers = False
         self.is_resting = False
         """True if no node runs, and what was shown is what it remembers."""
@@ -157,7 +157,7 @@ class Session:
         return answer
 
     def show(self, view: BaseModel, human: Callable[[], None]) -> None:
-        """What was read, and whether it is what a node that runs knows."""
+        """Show a view; a note says if no running node has made it."""
         if self.options.json:
             running = not (self.is_resting or self.ran_node)
             self.output.show_fields({**self.output.fields(view), "running": running}, human)

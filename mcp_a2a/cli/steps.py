@@ -1,4 +1,4 @@
-"""What a command asks a node before it shows something: a generator of questions, which is sent the answers.
+"""The requests of a command to a node before it shows something: a generator of requests, which gets the answers.
 
 The same questions go to a node by its control socket, without the models of the answers (`node.ipc.glance`), or by
 them.

@@ -45,7 +45,7 @@ TASKS_SHOWN = 20
 """Tasks that `tasks` shows, unless it is told otherwise."""
 
 LOOK_SECONDS = 1.0
-"""What `task` waits for an answer, unless it is told otherwise. No node is started to wait so shortly."""
+"""Seconds that `task` waits for an answer by default. No node is started for so short a wait."""
 
 
 Words = Annotated[
@@ -127,7 +127,7 @@ def _text(session: Session, given: str | None, *, needed: bool) -> str:
 def _request(
     agent: str | None, skill: str | None, options: Mapping[str, object]
 ) -> SendTaskRequest | SendTaskBySkillRequest:
-    """What is sent, still without its text, so that mistakes in the options are told before stdin is read."""
+    """The request without its text, so that mistakes in the options are told before stdin is read."""
     from mcp_a2a.api.tasks import SendTaskBySkillRequest, SendTaskRequest
 
     shared = {"message": "", "wait_seconds": 0, "consent": answered_for(), "skill": skill, **options}
@@ -266,7 +266,7 @@ def list_tasks(
 
 
 def _again(state: Moment | None, direction: str | None, limit: int) -> str:
-    """What was asked for besides a page: the cursor says where it begins, and not of which tasks."""
+    """The filter of a list, to be typed again with its cursor, which has only the place."""
     asked = [f"--state {state}"] if state is not None else []
     asked += [f"--{direction}"] if direction is not None else []
     asked += [f"--limit {limit}"] if limit != TASKS_SHOWN else []

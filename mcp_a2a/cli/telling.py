@@ -35,7 +35,7 @@ WHY_OPEN = {
     Moment.SUBMITTED: "its agent has it",
     Moment.WORKING: "its agent is working on it",
 }
-"""What a word for an open task means, for a note under it."""
+"""The meaning of a word for an open task, for a note under it."""
 """The last letters of an id, which every command takes."""
 
 
@@ -49,7 +49,7 @@ def report(session: Session, task: TaskView, *, detached: bool = False, shown: s
 
 
 def head_lines(task: TaskView) -> list[str]:
-    """What is known of a task besides its texts."""
+    """The lines about a task besides its texts."""
     arrow = "→" if task.direction == "sent" else "←"
     route = f" ({route_word(task.route)})" if task.route else ""
     skill = f"   skill {preview(task.skill, 40)}" if task.skill else ""
@@ -102,7 +102,7 @@ def _tell(session: Session, task: TaskView, shown: str, *, head: bool) -> None:
 
 
 def _tell_more(session: Session, task: TaskView) -> None:
-    """What came besides the text that was shown."""
+    """Show the parts of an answer besides its text."""
     note, short = session.output.note, task.task_id[-SHOWN_ID:]
     if task.text_next is not None:
         note(f"more text: mcp-a2a task {short} --offset {task.text_next}")
@@ -184,7 +184,7 @@ def style_of(task: TaskView) -> Style:
 
 EXCERPT_LINES = 20
 EXCERPT_CHARS = 1_600
-"""What a terminal shows of each task at once: a sender decides how much it writes, and others wait below."""
+"""Characters of each task that a terminal shows at once: a sender may write much, and other tasks wait below."""
 
 
 def inbox_lines(item: InboxItem, *, whole: bool = True) -> list[str]:

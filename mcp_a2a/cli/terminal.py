@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 def answered_for() -> Consent:
-    """Who answers for what a command sends: a person, where one of its streams is a terminal.
+    """The consent under which a command sends: a person's, if one of its streams is a terminal.
 
     In a pipe one of the three usually still is. A shell that belongs to an assistant, a command of `agent exec`, a
     timer and a script have none: what they send is asked about like what an assistant sends.

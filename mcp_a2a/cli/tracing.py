@@ -1,4 +1,4 @@
-"""What a command does at its node, told with -v: which process answers, how long each question takes, what changes.
+"""The trace of a command with -v: the process that answers, the time of each request, and each change of a task.
 
 Only what was asked is told, never what was said: no text, no ticket, no credential is in a step.
 """
@@ -61,7 +61,7 @@ def _timed(name: str) -> Iterator[None]:
 
 
 class Progress:
-    """How a task gets on, told when it changes."""
+    """The progress of a task, logged when it changes."""
 
     def __init__(self) -> None:
         self._told: tuple[object, ...] = ()

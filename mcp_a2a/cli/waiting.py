@@ -37,7 +37,7 @@ Wait = Annotated[
 ]
 
 SCRIPT_SECONDS = 20.0
-"""What a script waits for an answer, and a person for an agent to take the task."""
+"""Seconds that a script waits for an answer, and a person for an agent to take the task."""
 
 FOREVER = 7 * 86_400.0
 """No message lives longer."""

@@ -1,4 +1,4 @@
-"""What comes up behind a front: imports in a thread, while the main thread goes on with the client."""
+"""Imports behind a front, in a thread, while the main thread goes on with the client."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Behind(Generic[Loaded]):
         threading.Thread(target=self._run, daemon=True).start()
 
     def result(self) -> Loaded:
-        """What it returned, once it has `ended`.
+        """The result of the function, once it has `ended`.
 
         Raises:
             BaseException: what it raised.

@@ -1,4 +1,4 @@
-"""What a front and the owner of the data folder say to each other on the control socket. Does no I/O.
+"""The frames between a front and the owner of the data folder on the control socket. Does no I/O.
 
 The front's first line is JSON, as every line of that socket (`node.ipc.server`): `{"mcp": {…}}`, a `Greeting`. Then
 both sides send frames: a kind, the number of a line, an age in seconds, and a payload.
@@ -32,7 +32,7 @@ MAX_PAYLOAD = 256 * 1024 * 1024
 
 
 class Kind(IntEnum):
-    """What a frame is."""
+    """The kinds of frames."""
 
     LINE = 1
     OVERLONG = 2
@@ -60,7 +60,7 @@ class Frame:
 
     @property
     def overlong(self) -> Overlong:
-        """What an `OVERLONG` frame holds."""
+        """The content of an `OVERLONG` frame."""
         (size,) = _LENGTH.unpack_from(self.payload)
         start = _LENGTH.size
         return Overlong(self.payload[start : start + size], self.payload[start + size :])
@@ -112,7 +112,7 @@ _DIGEST = zlib.crc32(FILE.read_bytes()) if FILE.exists() else 0
 
 @dataclass(frozen=True, slots=True)
 class Greeting:
-    """What a front says of itself: which program it is, and what of its process counts for its session."""
+    """The greeting of a front: its program, and the parts of its process that count for its session."""
 
     process: str
     """A name that no other process has, ever."""
@@ -127,7 +127,7 @@ class Greeting:
     file_roots: tuple[str, ...] = ()
     downloads: str | None = None
     session: int = 0
-    """How many sessions its client had before."""
+    """The number of earlier sessions of its client."""
     release: str = __version__
     digest: int = _DIGEST
     """Of what the front answers by itself: two programs of one release may still differ while one is developed."""

@@ -1,4 +1,4 @@
-"""What a session in this process takes over from the front."""
+"""The state that a session in this process takes over from the front."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the client has said: every line until it is done with, in order, so that a new session can be told it again.
+"""The client's lines: each until it is done with, in order, so that a new session can be told them again.
 
 A session that begins behind a front is told all of these lines. To a request that has its answer already, the session
 answers a second time, and that answer is dropped: the request is told only for what it does to the session
@@ -23,7 +23,7 @@ MAX_KEPT = 4096
 """Lines that no session is done with, beyond which nothing more is read of the client."""
 
 MAX_KEPT_BYTES = 64 * 1024 * 1024
-"""What all those lines may take."""
+"""The most bytes of all those lines."""
 
 
 @dataclass(slots=True)
@@ -37,7 +37,7 @@ class Line:
     is_due: bool
     """True if an answer is due: it is a request, or nothing that can be read."""
     at: float
-    """When it came."""
+    """The time at which it came."""
     answered: bool = False
     """True if the client has its answer."""
     settled: bool = False
@@ -119,5 +119,5 @@ class Journal:
 
     @property
     def due(self) -> int:
-        """How many answers the client waits for."""
+        """The number of answers that the client waits for."""
         return sum(line.is_due and not line.answered for line in self._lines.values())

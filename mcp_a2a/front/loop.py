@@ -35,7 +35,7 @@ HEAD_START_SECONDS = 0.1
 """From the first answer until anything is loaded: a client lists the tools right after `initialize`."""
 
 LOOK_SECONDS = 0.1
-"""How often a front without a session looks again whether it can own the folder, or reach its owner."""
+"""Seconds between attempts of a front without a session to own the folder, or to reach its owner."""
 
 REACH_SECONDS = 3.0
 """How long a call waits for a process that has the folder, does not start, and cannot be reached; then what a session
@@ -85,7 +85,7 @@ class Front(Generic[Loaded]):
         self._stage = Stage.RESTING
         self._finished = False
         self._due_at: float | None = None
-        """When the next step of the stage is due, on the clock of `_now`."""
+        """The time of the next step of the stage, on the clock of `_now`."""
         self._began_seeking = 0.0
         self._strikes = 0
         self._link: OwnerLink | None = None
@@ -164,7 +164,7 @@ class Front(Generic[Loaded]):
         return not behind and not self._journal.is_full and self._journal.due < MAX_DUE
 
     def _step(self) -> None:
-        """What the stage does when its time has come."""
+        """Take the step of the stage whose time has come."""
         self._due_at = None
         if self._stage is Stage.RESTING:
             self._seek()
@@ -342,7 +342,7 @@ class Front(Generic[Loaded]):
         self._behind = Behind(self._load, self._stop.wake)
 
     def _next_greeting(self) -> Greeting:
-        """What the next session is told of this process."""
+        """The greeting of this process for the next session."""
         if self._greeting is None:
             self._greeting = self._greet()
         self._sessions += 1

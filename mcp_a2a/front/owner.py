@@ -116,7 +116,7 @@ class OwnerLink:
                 del self._unsent[: self._stream.send(self._unsent)]
 
     def receive(self) -> list[Frame] | None:
-        """What the owner has said; None where it is gone."""
+        """The frames of the owner since the last call; None if it is gone."""
         try:
             chunk = self._stream.recv(_CHUNK)
         except BlockingIOError:

@@ -27,7 +27,7 @@ _SECONDS = re.compile(r"[1-9][0-9]{0,8}(?:\.[0-9]{1,6})?")
 
 @dataclass(frozen=True, slots=True)
 class Plain:
-    """What a front has to know of the settings."""
+    """The settings that a front needs."""
 
     home: str | None = None
     """None: the folder of this account."""
@@ -48,7 +48,7 @@ class Plain:
 
 
 def read_plain(flags: Mapping[str, object], environ: Mapping[str, str]) -> Plain | None:
-    """What flags and variables say; None where one of them may not be taken, or not as it is written."""
+    """The settings in flags and variables; None if one of them may be wrong, or means something else than it says."""
     variables = [(name.lower(), value) for name, value in environ.items() if name.lower().startswith(PREFIX) and value]
     given: dict[str, object] = {name.removeprefix(PREFIX): value for name, value in variables}
     if len(given) < len(variables):

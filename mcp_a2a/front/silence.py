@@ -14,10 +14,10 @@ BUSY_SECONDS = 5.0
 what a session needs says so meanwhile."""
 
 LOOK_SECONDS = 1.25
-"""How often the system is asked, during a silence, whether the owner was stopped: such a one is not waited for."""
+"""Seconds between questions to the system, during a silence, whether the owner was stopped: then the wait ends."""
 
 LOOK_AGAIN_SECONDS = 15.0
-"""How often it is asked that again during a long wait."""
+"""Seconds between these questions during a long wait."""
 
 
 class OwnerAction(Enum):
@@ -52,11 +52,11 @@ class SilenceWatch:
             self._since, self._look_at = now, now + LOOK_SECONDS
 
     def next_timeout(self) -> float | None:
-        """When to look again; None while nothing is due."""
+        """The time of the next look; None while nothing is due."""
         return self._look_at if self._since is not None else None
 
     def handle_timeout(self, now: float, owner_runs: Callable[[], bool], is_halted: Callable[[], bool]) -> OwnerAction:
-        """What to do at that time. `owner_runs` is asked only of an owner that does not answer."""
+        """The action at that time. `owner_runs` is called only for an owner that does not answer."""
         if self._since is None or now < self._look_at:
             return OwnerAction.WAIT
         if is_halted():
