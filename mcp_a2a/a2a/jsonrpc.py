@@ -11,7 +11,7 @@ from mcp_a2a.a2a import legacy
 from mcp_a2a.a2a.body import Json, Reply, parse
 from mcp_a2a.a2a.dispatch import Dispatch
 from mcp_a2a.a2a.faults import Fault, Kind, told
-from mcp_a2a.a2a.operations import Answer, Codec, LegacyCodec, Operations, Stream
+from mcp_a2a.a2a.operations import Answer, Codec, Operations, Stream, legacy_codec
 from mcp_a2a.a2a.service import Service, check_service
 
 
@@ -99,7 +99,7 @@ def error(request_id: JsonValue, fault: Fault) -> bytes:
 # --- methods -------------------------------------------------------------------------------------
 
 _CURRENT = Operations(Codec())
-_OLDER = Operations(LegacyCodec(legacy.JSON_RPC), no_card=Kind.NO_EXTENDED_CARD)
+_OLDER = Operations(legacy_codec(legacy.JSON_RPC), no_card=Kind.NO_EXTENDED_CARD)
 
 ANSWERS: dict[str, Answer] = {
     "SendMessage": _CURRENT.send,

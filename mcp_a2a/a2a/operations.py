@@ -1,7 +1,4 @@
-"""The operations of A2A, the same in each version and binding: read parameters, ask a node, write the result.
-
-A codec says how a version spells parameters and results.
-"""
+"""The operations of A2A, the same in each version and binding: read parameters, ask a node, write the result."""
 
 from __future__ import annotations
 
@@ -9,7 +6,7 @@ import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
-from typing_extensions import override
+from pydantic import JsonValue
 
 from mcp_a2a.a2a import legacy
 from mcp_a2a.a2a.body import Json, dump, extended_card, read
@@ -18,7 +15,7 @@ from mcp_a2a.a2a.faults import Fault, Kind
 from mcp_a2a.a2a.params import ListParams, OnePushParams, PushParams, SendParams, TaskParams
 from mcp_a2a.a2a.service import Service
 from mcp_a2a.api.a2a import A2AAnswer, A2ATaskPage
-from mcp_a2a.protocol.model import StreamResponse, TaskDocument, TaskPushNotificationConfig
+from mcp_a2a.protocol.model import A2AModel, StreamResponse, TaskDocument, TaskPushNotificationConfig
 
 Answer = Callable[[Dispatch, Json, Service], Awaitable[bytes]]
 """Answers a method with the JSON of its result."""
@@ -26,117 +23,92 @@ Stream = Callable[[Dispatch, Json, Service], AsyncIterator[bytes]]
 """The same for a method that streams."""
 
 
-class Codec:
-    """A2A 1.0: parameters are read as they are, and results are our nouns."""
+def _same(params: Json) -> Json:
+    return params
 
-    to_end = True
-    """True if a subscription goes on when the task waits for its caller."""
 
-    def send_params(self, params: Json) -> Json:
-        """Parameters of a message in 1.0's words, as those below."""
-        return params
+def _list_params(params: Json) -> ListParams:
+    return read(ListParams, params)
 
-    def task_params(self, params: Json) -> Json:
-        """Parameters that name a task."""
-        return params
 
-    def push_params(self, params: Json) -> Json:
-        """Parameters that name a push configuration, or those of a task."""
-        return params
+def _json(noun: A2AModel) -> bytes:
+    return noun.to_json().encode()
 
-    def push_config(self, params: Json) -> Json:
-        """Parameters that are a push configuration."""
-        return params
 
-    def list_params(self, params: Json) -> ListParams:
-        """Parameters of a list."""
-        return read(ListParams, params)
+def _answer(sent: A2AAnswer) -> bytes:
+    if sent.reply is not None:
+        return b'{"message":' + _json(sent.reply) + b"}"
+    return b'{"task":' + _json(sent.task) + b"}"
 
-    def answer(self, sent: A2AAnswer) -> bytes:
-        """The answer to a message."""
-        if sent.reply is not None:
-            return b'{"message":' + sent.reply.to_json().encode() + b"}"
-        return b'{"task":' + sent.task.to_json().encode() + b"}"
 
-    def task(self, task: TaskDocument) -> bytes:
-        """A task."""
-        return task.to_json().encode()
-
-    def event(self, event: StreamResponse) -> bytes:
-        """An event of a stream."""
-        return event.to_json().encode()
-
-    def page(self, page: A2ATaskPage, asked: ListParams) -> bytes:
-        """A page of tasks; the token is always there (A2A 3.1.4)."""
-        hidden = None if asked.include_artifacts else {"artifacts"}
-        tasks = (task.model_dump_json(by_alias=True, exclude_none=True, exclude=hidden) for task in page.tasks)
-        return b'{"tasks":[' + ",".join(tasks).encode() + b"]," + json.dumps(_rest_of(page, asked)).encode()[1:]
-
-    def push(self, config: TaskPushNotificationConfig) -> bytes:
-        """A push configuration."""
-        return config.to_json().encode()
-
-    def pushes(self, configs: Sequence[TaskPushNotificationConfig]) -> bytes:
-        """All push configurations of a task."""
-        return b'{"configs":[' + b",".join(map(self.push, configs)) + b'],"nextPageToken":""}'
+def _page(page: A2ATaskPage, asked: ListParams) -> bytes:
+    """A page of tasks; the token is always there (A2A 3.1.4)."""
+    hidden = None if asked.include_artifacts else {"artifacts"}
+    tasks = (task.model_dump_json(by_alias=True, exclude_none=True, exclude=hidden) for task in page.tasks)
+    return b'{"tasks":[' + ",".join(tasks).encode() + b"]," + json.dumps(_rest_of(page, asked)).encode()[1:]
 
 
 def _rest_of(page: A2ATaskPage, asked: ListParams) -> Json:
     return {"nextPageToken": page.next_page_token, "pageSize": asked.size, "totalSize": page.total_size}
 
 
+def _pushes(configs: Sequence[TaskPushNotificationConfig]) -> bytes:
+    return b'{"configs":[' + b",".join(map(_json, configs)) + b'],"nextPageToken":""}'
+
+
 @dataclass(frozen=True)
-class LegacyCodec(Codec):
+class Codec:
+    """How a version spells parameters and results; those of A2A 1.0 are read as they are, and are our nouns."""
+
+    send_params: Callable[[Json], Json] = _same
+    """Parameters of a message in 1.0's words, as those below."""
+    task_params: Callable[[Json], Json] = _same
+    """Parameters that name a task."""
+    push_params: Callable[[Json], Json] = _same
+    """Parameters that name a push configuration, or those of a task."""
+    push_config: Callable[[Json], Json] = _same
+    """Parameters that are a push configuration."""
+    list_params: Callable[[Json], ListParams] = _list_params
+    answer: Callable[[A2AAnswer], bytes] = _answer
+    """What a message is answered with."""
+    task: Callable[[TaskDocument], bytes] = _json
+    event: Callable[[StreamResponse], bytes] = _json
+    """An event of a stream."""
+    push: Callable[[TaskPushNotificationConfig], bytes] = _json
+    page: Callable[[A2ATaskPage, ListParams], bytes] = _page
+    pushes: Callable[[Sequence[TaskPushNotificationConfig]], bytes] = _pushes
+    """All push configurations of a task."""
+    to_end: bool = True
+    """True if a subscription goes on when the task waits for its caller."""
+
+
+def legacy_codec(binding: legacy.Binding) -> Codec:
     """A2A 0.3 in one of its bindings."""
 
-    binding: legacy.Binding
-
-    to_end = False
-
-    @override
-    def send_params(self, params: Json) -> Json:
-        return self.binding.send_params(params)
-
-    @override
-    def task_params(self, params: Json) -> Json:
-        return legacy.task_params(params)
-
-    @override
-    def push_params(self, params: Json) -> Json:
-        return self.binding.push_params(params)
-
-    @override
-    def push_config(self, params: Json) -> Json:
-        return legacy.push_config(params)
-
-    @override
-    def list_params(self, params: Json) -> ListParams:
+    def list_params(params: Json) -> ListParams:
         return read(ListParams, legacy.list_params(params)).model_copy(update={"include_artifacts": True})
 
-    @override
-    def answer(self, sent: A2AAnswer) -> bytes:
-        return dump(self.binding.answer(sent))
+    def page(page: A2ATaskPage, asked: ListParams) -> bytes:
+        return dump({"tasks": [binding.task(task) for task in page.tasks], **_rest_of(page, asked)})
 
-    @override
-    def task(self, task: TaskDocument) -> bytes:
-        return dump(self.binding.task(task))
+    def pushes(configs: Sequence[TaskPushNotificationConfig]) -> bytes:
+        listed: list[JsonValue] = [binding.push(config) for config in configs]
+        return dump({"configs": listed, "nextPageToken": ""} if binding.proto else listed)
 
-    @override
-    def event(self, event: StreamResponse) -> bytes:
-        return dump(self.binding.event(event))
-
-    @override
-    def page(self, page: A2ATaskPage, asked: ListParams) -> bytes:
-        return dump({"tasks": [self.binding.task(task) for task in page.tasks], **_rest_of(page, asked)})
-
-    @override
-    def push(self, config: TaskPushNotificationConfig) -> bytes:
-        return dump(self.binding.push(config))
-
-    @override
-    def pushes(self, configs: Sequence[TaskPushNotificationConfig]) -> bytes:
-        listed = super().pushes(configs)
-        return listed if self.binding.proto else dump([self.binding.push(config) for config in configs])
+    return Codec(
+        send_params=binding.send_params,
+        task_params=legacy.task_params,
+        push_params=binding.push_params,
+        push_config=legacy.push_config,
+        list_params=list_params,
+        answer=lambda sent: dump(binding.answer(sent)),
+        task=lambda task: dump(binding.task(task)),
+        event=lambda event: dump(binding.event(event)),
+        push=lambda config: dump(binding.push(config)),
+        page=page,
+        pushes=pushes,
+        to_end=False,
+    )
 
 
 @dataclass(frozen=True)

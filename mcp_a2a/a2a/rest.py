@@ -11,7 +11,7 @@ from mcp_a2a.a2a import legacy
 from mcp_a2a.a2a.body import A2A_JSON, JSON, Json, Reply, dump, parse
 from mcp_a2a.a2a.dispatch import Dispatch
 from mcp_a2a.a2a.faults import Fault, Kind, told
-from mcp_a2a.a2a.operations import Answer, Codec, LegacyCodec, Operations, Stream
+from mcp_a2a.a2a.operations import Answer, Codec, Operations, Stream, legacy_codec
 from mcp_a2a.a2a.service import Service, check_service
 
 
@@ -120,7 +120,7 @@ def _route(method: str, path: str) -> tuple[Route, Json, str]:
 # --- routes --------------------------------------------------------------------------------------
 
 _CURRENT = Operations(Codec(), nothing=b"{}")
-_OLDER = Operations(LegacyCodec(legacy.REST), nothing=b"{}")
+_OLDER = Operations(legacy_codec(legacy.REST), nothing=b"{}")
 _OLDEST = Operations(Codec(), no_card=Kind.METHOD_NOT_FOUND)
 
 _TASK = r"/tasks/(?P<id>[^/:]+)"
