@@ -41,7 +41,7 @@ class OutboxRow:
     it is sent; their `seq` is how many pieces that file has."""
 
 
-_SELECT = "SELECT n, id, peer, task, seq, type, payload, created, expires, relay, postmark, kept FROM outbox"
+_ROWS = "SELECT n, id, peer, task, seq, type, payload, created, expires, relay, postmark, kept FROM outbox"
 
 
 def put_outbox(connection: sqlite3.Connection, row: OutboxRow) -> None:
@@ -94,7 +94,7 @@ def drop_pieces(connection: sqlite3.Connection, task_id: str, blob_id: str) -> N
 
 def pending_outbox(connection: sqlite3.Connection) -> list[OutboxRow]:
     """Everything that must still be sent, in the order it was journalled."""
-    rows = connection.execute(f"{_SELECT} ORDER BY n").fetchall()
+    rows = connection.execute(f"{_ROWS} ORDER BY n").fetchall()
     return [OutboxRow(*row) for row in rows]
 
 
