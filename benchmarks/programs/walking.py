@@ -35,7 +35,7 @@ RESUME = dis.opmap["RESUME"]
 
 
 def module_of(path: str) -> str | None:
-    """`node/outbox` for a file of the product, `transports/memory` for one of a transport, else None."""
+    """`node/outbox` for a file of the product, `transports/direct` for one of a transport, else None."""
     for root, prefix in zip(counting.ROOTS, ("", "transports/"), strict=True):
         if path.startswith(root):
             return prefix + path.removeprefix(root).removesuffix(".py")
