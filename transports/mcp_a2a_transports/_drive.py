@@ -46,6 +46,8 @@ logger = logging.getLogger(__name__)
 SLICE = 4
 """Frames handled in one go."""
 
+NO_PEER = "This link has no peer before its handshake is complete."
+
 STALL_SECONDS = 30.0
 """Seconds that a peer may leave one frame unread."""
 
@@ -101,14 +103,14 @@ class DrivenLink(Link):
     @override
     def peer(self) -> PeerId:
         if self._opened is None:
-            raise _no_peer()
+            raise LocalProtocolError(NO_PEER)
         return self._opened.peer
 
     @property
     @override
     def bundle(self) -> KeyBundle:
         if self._bundle is None:
-            raise _no_peer()
+            raise LocalProtocolError(NO_PEER)
         return self._bundle
 
     @property
@@ -339,10 +341,6 @@ class DrivenLink(Link):
         self._opened, self._bundle = event, event.bundle
         self._settled.set()
         self._owner.handler.link_opened(self)
-
-
-def _no_peer() -> LocalProtocolError:
-    return LocalProtocolError("This link has no peer before its handshake is complete.")
 
 
 async def _failed(error: Exception) -> None:
