@@ -48,7 +48,7 @@ _NEAR = tuple(
 """This machine and private networks: not link-local addresses, at which clouds keep secrets of their machines."""
 
 _NOT_NEAR = (ipaddress.ip_network("fd00:ec2::/32"),)
-"""Where a cloud does so within those."""
+"""Addresses within those at which a cloud has its own service."""
 
 _GLOBAL_V6 = ipaddress.ip_network("2000::/3")
 """All of IPv6 that is given out."""

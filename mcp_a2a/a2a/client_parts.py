@@ -81,7 +81,7 @@ def _is_base64(text: str) -> bool:
 
 
 def _contents(fields: Fields, file: Fields) -> list[Fields]:
-    """What a part holds, under the names that 1.0 has: what is filled, for some print all that could be; else one."""
+    """The contents of a part under the names of 1.0: the filled ones, as some agents print all; else one of them."""
     found = list(_named_contents(fields, file))
     filled = [content for content in found if all(item not in ("", None, {}, []) for item in content.values())]
     return filled or found[:1]

@@ -110,7 +110,7 @@ NEWS = frozenset({"", "message"})
 _ANSWERS = (
     ('"jsonrpc"', '"result"'), ('"jsonrpc"', '"error"'), ('"task"',), ('"statusUpdate"',), ('"artifactUpdate"',),
 )  # fmt: skip
-"""What an event of any name has that is an answer all the same: some agents name theirs after what they tell."""
+"""Members of an event that is an answer, whatever its name: some agents name events after their content."""
 
 
 _BEGINNING = re.compile(rb"(?:\xef\xbb\xbf)?\s*(?:data|event|id|retry)?:")

@@ -89,7 +89,7 @@ class TaskView(View):
 
 
 class SendRequest(PassedOn):
-    """What is sent as a task, and how."""
+    """A message to send as a task, with its files and its options."""
 
     message: str
     parts: tuple[Part, ...] = ()

@@ -53,7 +53,7 @@ class McpA2AError(Exception):
 
     message: str
     remedy: Remedy = plain("")
-    """What to do next."""
+    """The next step."""
     details: Mapping[str, object]
     """Facts for a program, in JSON's types; another process of ours gets them too."""
 
@@ -83,11 +83,11 @@ class McpA2AError(Exception):
 
     @property
     def hint(self) -> str:
-        """What to do next, in the words of tools."""
+        """The next step, in the words of tools."""
         return self.hint_in(FOR_A_MODEL)
 
     def hint_in(self, words: Mapping[str, str]) -> str:
-        """What to do next, in the words of a surface."""
+        """The next step, in the words of a surface."""
         return _without(_TOKENS, self.remedy.worded(words))
 
     @classmethod

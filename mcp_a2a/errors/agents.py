@@ -1,4 +1,4 @@
-"""Which agent is meant, and whether its user allows that something is sent there."""
+"""Errors about the agent that a request names, and about the user's consent for it."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ class KeyChangedError(DiscoveryError, code="key_changed", exit_code=5, quotes=Fa
 
 
 class AliasAlikeError(DiscoveryError, code="alias_alike", exit_code=5):
-    """What was asked for only looks like an alias of the user: nothing meant for that one goes elsewhere."""
+    """A name only looks like an alias of the user: nothing meant for that agent goes elsewhere."""
 
     def __init__(self, asked: str, alias: str, key: str) -> None:
         super().__init__(

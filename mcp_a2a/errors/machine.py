@@ -45,7 +45,7 @@ class DiskUnreadableError(HomeUnusableError, code="disk_unreadable", quotes=Fals
 
 
 class DamagedRowError(HomeUnusableError, code="row_damaged", quotes=False):
-    """What is stored of one task cannot be read."""
+    """The stored record of one task cannot be read."""
 
     remedy = Remedy("`mcp-a2a repair` moves it out of the way, and so does the next start.")
 
@@ -90,7 +90,7 @@ class NodeSilentError(ConfigurationError, code="node_silent", exit_code=9, retry
 
 
 class NodeRunsError(ConfigurationError, code="node_runs", exit_code=9):
-    """What was asked for needs the database alone, and a process of this identity has it."""
+    """The request needs the database alone, and a process of this identity has it."""
 
     def __init__(self, identity: str, pid: int | None, state: str | None = None) -> None:
         who = "Another process" if pid is None else f"Process {pid}"

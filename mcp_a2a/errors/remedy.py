@@ -1,4 +1,4 @@
-"""What mends an error, as a value that each surface words for itself."""
+"""The remedy of an error, as a value that each surface words for itself."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ FOR_A_MODEL = {
 
 
 class Remedy:
-    """What the owner of this node, or a model that works for them, can do about an error.
+    """A step of the owner of this node, or of a model that works for them, against an error.
 
     It is for them alone, unless it is `plain`: it names tools, commands or agents of this node.
 

@@ -61,7 +61,7 @@ class TransitionError(TaskError, code="invalid_transition", exit_code=7, quotes=
 
 
 class AlreadyEndedError(TransitionError, code="already_ended"):
-    """What a person asks for comes too late: the task has ended."""
+    """The request of a person comes too late: the task has ended."""
 
     def __init__(self, state: str, task_id: str) -> None:
         remedy = Remedy("See how it ended: mcp-a2a task {id}", id=task_id[-6:])
@@ -131,7 +131,7 @@ class ContextMismatchError(TaskError, code="context_mismatch", exit_code=2, quot
 
 
 class ConversationFullError(TaskError, code="conversation_full", exit_code=5, quotes=False):
-    """What was said in a task is as long as it may be."""
+    """The conversation of a task is as long as it may be."""
 
     says = "The message was not sent: the conversation of {} has reached its limit."
     remedy = plain("Go on with a new task.")

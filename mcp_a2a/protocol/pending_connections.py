@@ -59,7 +59,7 @@ class PendingConnections(Generic[Connection]):
         return next(connection for connection, (host, _) in self._waiting.items() if counts[host] == most)
 
     def left(self, connection: Connection) -> None:
-        """That connection has proven itself, or is gone."""
+        """Forget a connection that has proven its key, or is gone."""
         self._waiting.pop(connection, None)
 
     def overdue(self, now: float) -> list[Connection]:
@@ -70,7 +70,7 @@ class PendingConnections(Generic[Connection]):
         return late
 
     def next_timeout(self) -> float:
-        """When the next connection will be overdue."""
+        """The time at which the next connection is overdue."""
         return min((since + self._wait_seconds for _, since in self._waiting.values()), default=math.inf)
 
 

@@ -1,4 +1,4 @@
-"""What a model gets of the node's views: nothing twice, nothing that says nothing, and no more than it can act on.
+"""The node's views for a model: nothing twice, nothing that says nothing, and no more than it can act on.
 
 Each word costs it room, in every turn that follows. The names are those of `api`, which `--json` prints whole.
 Record: docs/decisions/0036-what-a-model-pays.md.
@@ -28,7 +28,7 @@ FILES_LISTED = 32
 
 LISTED_CHARS = 280
 LISTED_WEIGHT = 420
-"""How much of a text a list shows; `get_task_status` has the rest."""
+"""The weight of a text in a list; `get_task_status` has the rest."""
 
 SKILLS_LISTED = 12
 OFFERED_AGAIN = 2
@@ -63,7 +63,7 @@ class TaskAnswer(View):
     text: PeerText | None = None
     """The result; of a task that was received, the request."""
     answer: PeerText | None = None
-    """What this node answered to a task that was received, in one line."""
+    """This node's answer to a received task, in one line."""
     text_total: int | None = None
     text_next: int | None = None
     artifacts: Annotated[tuple[ArtifactView, ...], WHOLE] = ()
@@ -77,7 +77,7 @@ class TaskAnswer(View):
     put_off: PeerText | None = None
     chosen: PeerText | None = None
     next: Fact | None = None
-    """What to do now, where anything is left to do."""
+    """The next step, if there is one."""
 
 
 class TaskLine(View):
@@ -144,7 +144,7 @@ def brief_task(view: TaskView, offset: int = 0, *, told: bool = False) -> TaskAn
 
 
 def unlisted(files: Sequence[FileView], listed: int) -> str:
-    """What is said where a result lists some of the files only: a model would take them for all."""
+    """The note of a result that lists only some of the files: a model would take them for all."""
     if len(files) <= listed:
         return ""
     said = f"It has {len(files)} files, of which {listed} {'is' if listed == 1 else 'are'} listed"
@@ -155,7 +155,7 @@ def unlisted(files: Sequence[FileView], listed: int) -> str:
 
 
 def _next(view: TaskView) -> str:
-    """What to do now: said where it is not plain from the state, and not in the hint of the error."""
+    """The next step, if it is not plain from the state, nor in the hint of the error."""
     if view.done and (view.error is not None or view.state in (Moment.COMPLETED, Moment.CANCELED)):
         return ""
     return view.next
@@ -194,7 +194,7 @@ def _line(view: TaskView) -> TaskLine:
 
 
 def _said(view: TaskView) -> str | None:
-    """What its agent said last."""
+    """The last message of its agent."""
     if view.direction == "received":
         return view.answer
     return view.question or view.progress or view.text or (view.error.message if view.error else None)
@@ -235,7 +235,7 @@ class AgentLine(View):
     words: Fact | None = None
     """Said where they are needed to tell it from another."""
     about: PeerText = ""
-    """What it says of itself | its skills, each by its id."""
+    """Its description | its skills, each by its id."""
 
 
 class AgentLines(View):
@@ -243,7 +243,7 @@ class AgentLines(View):
 
     agents: tuple[AgentLine, ...]
     total: int | None = None
-    """How many there are, where that is more."""
+    """The number of all, if there are more."""
     reason: Fact | None = None
     on_offer: Annotated[tuple[str, ...], WHOLE] | None = None
 
@@ -276,7 +276,7 @@ def _agent(agent: AgentView, share: int) -> AgentLine:
 
 
 def way(route: str | None) -> str | None:
-    """How an agent is reached, in the words that a person reads as well; None where it is not."""
+    """The route to an agent, in the words that a person reads as well; None without one."""
     return None if route is None else route_word(route)
 
 

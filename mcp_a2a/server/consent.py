@@ -239,7 +239,7 @@ async def _once(
 
 
 async def permitted(ctx: Call, question: Sent, decision: Permitted) -> TaskView:
-    """What was sent; else keep what the person answered, and send it to the agent of the question if they allow it.
+    """The sent task; else keep the person's answer, and send to the agent of the question if they allow it.
 
     The name of that agent may be another one's by now.
 

@@ -51,7 +51,7 @@ def proves_user(ctx: Call) -> bool:
 
 
 def principal_of(request: object) -> str | None:
-    """How the owner is proven to make a request: on a pipe (there is none), or as the guard left it in its scope."""
+    """The proof that the owner makes a request: on a pipe none is needed; else the guard left it in the scope."""
     if request is None:
         return "pipe"
     scope = getattr(request, "scope", None)

@@ -99,7 +99,7 @@ async def try_to_answer(task_id: str, status: Status, ctx: Call, text: str, file
 async def ask_before_answering(
     sent: Annotated[Sent, Resolve(try_to_answer)], ctx: Call
 ) -> Elicit[Permission] | Reply | None:
-    """That question."""
+    """The question for the person before an answer is sent, if there is one."""
     return await ask_to_send(sent, ctx)
 
 

@@ -87,7 +87,7 @@ async def try_to_send(  # noqa: PLR0913, PLR0917  the arguments of the tool
 async def ask_before_sending(
     sent: Annotated[Sent, Resolve(try_to_send)], ctx: Call
 ) -> Elicit[Permission] | Reply | None:
-    """That question."""
+    """The question for the person before a message is sent, if there is one."""
     return await ask_to_send(sent, ctx)
 
 
@@ -147,7 +147,7 @@ async def try_to_send_by_skill(  # noqa: PLR0913, PLR0917  as above
 async def ask_before_sending_by_skill(
     sent: Annotated[Sent, Resolve(try_to_send_by_skill)], ctx: Call
 ) -> Elicit[Permission] | Reply | None:
-    """That question."""
+    """The question for the person before a message is sent, if there is one."""
     return await ask_to_send(sent, ctx)
 
 
@@ -211,7 +211,7 @@ async def try_to_reply(task_id: str, message: str, ctx: Call, wait_seconds: floa
 async def ask_before_replying(
     sent: Annotated[Sent, Resolve(try_to_reply)], ctx: Call
 ) -> Elicit[Permission] | Reply | None:
-    """That question."""
+    """The question for the person before a message is sent, if there is one."""
     return await ask_to_send(sent, ctx)
 
 

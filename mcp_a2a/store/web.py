@@ -70,7 +70,7 @@ def unfinished_web_tasks(connection: sqlite3.Connection) -> list[str]:
 
 
 def put_web_context(connection: sqlite3.Connection, peer: str, context: str, remote: str) -> None:
-    """What the agent calls a conversation."""
+    """Store the agent's own id of a conversation."""
     connection.execute("INSERT OR REPLACE INTO web_contexts VALUES (?,?,?)", (peer, context, remote))
 
 
@@ -82,7 +82,7 @@ def forget_web_contexts(connection: sqlite3.Connection) -> None:
 
 
 def find_web_context(connection: sqlite3.Connection, peer: str, context: str) -> str | None:
-    """What the agent calls a conversation, if it has heard of it."""
+    """The agent's own id of a conversation; None if it knows none."""
     row = connection.execute("SELECT remote FROM web_contexts WHERE peer=? AND context=?", (peer, context)).fetchone()
     return str(row[0]) if row else None
 
@@ -112,7 +112,7 @@ def untold_configs(connection: sqlite3.Connection) -> list[TaskPushNotificationC
 def count_other_untold(
     connection: sqlite3.Connection, config: TaskPushNotificationConfig, caller: str
 ) -> tuple[int, int]:
-    """How many of these there are beside this one: of all callers, and of this one."""
+    """The number of the others beside this one: of all callers, and of this one."""
     query = (
         "SELECT COUNT(*), COUNT(*) FILTER (WHERE tasks.caller = ?) FROM push_configs JOIN tasks ON tasks.id = task"
         " WHERE NOT told AND (task, push_configs.id) <> (?, ?)"

@@ -259,7 +259,7 @@ class HttpCourier:
     # --- what became of messages and tasks -----------------------------------------------------------
 
     def record(self, event: MessageFate, row: OutboxRow) -> None:
-        """What became of a message. What was answered is stored already, and has left the journal with that."""
+        """Report the outcome of a message. An answered message is stored already, and has left the journal so."""
         match event:
             case MessagePutOff():
                 self.context.task_changes.notify(row.task)

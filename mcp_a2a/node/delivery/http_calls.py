@@ -1,4 +1,4 @@
-"""What is said to an agent at a URL about a task, and what it says, until that is stored."""
+"""Calls to an agent at a URL about a task, and its responses until they are stored."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Telling:
 
     row: OutboxRow
     token: bytes
-    """What the answer to it names in the queue."""
+    """The token that its answer names in the queue."""
     is_answered: bool = False
 
 
@@ -66,15 +66,15 @@ class RemoteTask:
     named: anyio.Event = field(default_factory=anyio.Event)
     """The agent has told its name for the task."""
     streams: bool = True
-    """What its card says of streaming has not turned out to be wrong."""
+    """False after its card's word about streaming has turned out to be wrong."""
     can_stream: bool = False
     """The next look is a stream."""
     has_news: bool = False
     """Something new was stored in this turn."""
     trouble: McpA2AError | None = None
-    """What ended a stream that had begun with the answer to a message. The next look reports it."""
+    """The error that ended a stream behind the answer to a message. The next look reports it."""
     broke: WebFailedError | None = None
-    """What the agent said while it told of the task: that it failed, though the task went on."""
+    """The agent's report of a failure in a stream of a task that went on."""
     error: McpA2AError | None = None
     """The newest failure."""
 
@@ -277,7 +277,7 @@ class HttpCalls:
             raise AnswerLostError(f"The stream of {remote.id} ended before it began.", "It is tried again.")
 
     async def _with_what_was_missed(self, task_id: str, told: Sequence[StreamResponse]) -> Sequence[StreamResponse]:
-        """What is told, and before the agent stops the task as it has it: between two streams it may have said more."""
+        """The events, and before a stop of the agent its task: between two streams there may have been more."""
         record = self.record(task_id)
         if record is None or record.remote is None or not any(map(stops, told)):
             return told
@@ -290,7 +290,7 @@ class HttpCalls:
         return [*(event for event in told if not stops(event)), StreamResponse(task=task), *filter(stops, told)]
 
     async def _with_the_answer(self, task_id: str, told: Sequence[StreamResponse]) -> Sequence[StreamResponse]:
-        """What is told, and before a status without a word the history: what is said may be there alone."""
+        """The events, and before a status without a message the history, which alone may have the message."""
         status, record = wordless_rest(told), self.record(task_id)
         if status is None or record is None or record.done or record.state == status.state:
             return told

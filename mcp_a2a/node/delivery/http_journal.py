@@ -1,4 +1,4 @@
-"""What an agent at a URL says, stored with the journal in one transaction."""
+"""Stores the responses of an agent at a URL with the journal, in one transaction."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an error means for a message to an agent at a URL, or for a look at its task. No I/O."""
+"""The meaning of an error for a message to an agent at a URL, or for a look at its task. No I/O."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ FAULTS: Mapping[str, Fault] = MappingProxyType(
 
 
 def answer_of(error: McpA2AError, row: OutboxRow, *, is_taken: bool) -> Answered:
-    """What is reported of a message that was answered by this error, or could not be told.
+    """The report about a message that was answered by this error, or could not be sent.
 
     Args:
         error: what went wrong.
@@ -49,7 +49,7 @@ def answer_of(error: McpA2AError, row: OutboxRow, *, is_taken: bool) -> Answered
 
 
 def fault_of(error: McpA2AError) -> Fault:
-    """What is reported of a look that failed with this error."""
+    """The report about a look that failed with this error."""
     if not isinstance(error, WebError) or may_pass(error):
         return Fault.UNREACHABLE
     return FAULTS.get(error.reason, Fault.UNREADABLE) if isinstance(error, WebRefusedError) else Fault.UNREADABLE

@@ -1,4 +1,4 @@
-"""What is shown of the messages that a node has to deliver, and of those that do not get on."""
+"""Views of the messages that a node has to deliver, and of those that are held up."""
 
 from __future__ import annotations
 

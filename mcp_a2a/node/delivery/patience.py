@@ -80,7 +80,7 @@ class Patience:
     asked: Backoff = _AT_ONCE_AT_FIRST
     """Lower bound of a pause that a recipient or a carrier asks for. The first failure counts as 1."""
     elsewhere: Backoff = _FOR_ANOTHER_MACHINE
-    """Where no other machine with the recipient's key is there that may know the task. First failure: 1."""
+    """The pauses while no other machine with the recipient's key is online that may know the task. First failure: 1."""
     clocks: Backoff = _FOR_CLOCKS
     """After a refusal because of a clock. First failure: 0."""
     dial: Backoff = _USUAL

@@ -1,4 +1,4 @@
-"""What blocks or ends the delivery of a message, in words: each code of a refusal, and each obstacle."""
+"""The obstacles and the ends of a delivery, in words: each code of a refusal, and each obstacle."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ REFUSALS = {
     FILE_LOST: "a file that was to be sent is no longer here",
     "rejected": "its node could not read the message, also when it was sealed anew",
 }
-"""What the codes of a final refusal mean for a person. A code we do not know is shown as it came."""
+"""The meaning of the codes of a final refusal, for a person. An unknown code is shown as it came."""
 
 NO_ROOM = {
     "file_quota": "The agent {} has no room for more files from you.",
@@ -60,7 +60,7 @@ RELAY_REFUSALS = {
     "reserved": "the other half of the agent's mailbox is for those it shares a network with, or wrote to",
     "share": "your network, or your address, takes up as much of its disk as it may",
 }
-"""What a relay's codes mean. It may change its mind, so none of them ends a task."""
+"""The meaning of a relay's codes. A relay may change its mind, so none of them ends a task."""
 
 _FIXED = {
     Block.BUSY: "it accepts no more for now",
@@ -84,7 +84,7 @@ _TIMED = frozenset({Block.REFUSED, Block.BUSY, Block.CLOCKS})
 
 
 def relay_refusal(code: str) -> str:
-    """What a relay's code means, in words."""
+    """The meaning of a relay's code, in words."""
     return said_of_time(code, "the message") or RELAY_REFUSALS.get(code, f"it answers {code!r}")
 
 

@@ -24,7 +24,7 @@ class RemoteAgent(Protocol):
 
     @property
     def counterpart(self) -> Counterpart:
-        """How it is reached."""
+        """The kind of its other side: sealed messages, or HTTP."""
 
     @property
     def peer_id(self) -> PeerId | None:
@@ -36,7 +36,7 @@ class RemoteAgent(Protocol):
 
     @property
     def name(self) -> str:
-        """What it calls itself, as names are shown."""
+        """Its own name, as names are shown."""
 
     @property
     def names(self) -> str:
@@ -48,19 +48,19 @@ class RemoteAgent(Protocol):
 
     @property
     def card(self) -> AgentCard | None:
-        """What it says of itself; None before it has."""
+        """Its card; None until it has sent one."""
 
     @property
     def skills(self) -> Sequence[AgentSkill]:
-        """What it offers."""
+        """Its skills."""
 
     @property
     def addresses(self) -> tuple[str, ...]:
-        """Where it listens, in words, cleaned."""
+        """The addresses at which it listens, in words, cleaned."""
 
     @property
     def decided(self) -> str:
-        """What a person decided about it: `trusted`, `blocked`, or `stranger` for nothing."""
+        """The decision of a person about it: `trusted`, `blocked`, or `stranger` without one."""
 
     @property
     def is_added(self) -> bool:
@@ -72,15 +72,15 @@ class RemoteAgent(Protocol):
 
     @property
     def route(self) -> str | None:
-        """How it is reached now, or would be."""
+        """The route by which it is reached, or would be."""
 
     @property
     def rtt_seconds(self) -> float | None:
-        """How long the last sign of life took there and back."""
+        """The round trip of the last sign of life, in seconds."""
 
     @property
     def last_seen(self) -> float | None:
-        """When it was last there, by the wall clock."""
+        """The time at which it was last online, by the wall clock."""
 
 
 def has_skill(agent: RemoteAgent, skill: str) -> bool:

@@ -1,4 +1,4 @@
-"""Which texts and files may leave for which agent unasked: the node's one rule, for every surface.
+"""Consent: the texts and files that may leave for an agent unasked, by one rule of the node for every surface.
 
 | agent | text | files |
 |---|---|---|
