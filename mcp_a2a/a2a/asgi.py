@@ -180,7 +180,7 @@ class A2AApp:
         version = header(headers, b"a2a-version") or query(scope, "A2A-Version") or ""
         extensions = ",".join(filter(None, (header(headers, b"a2a-extensions"), header(headers, b"x-a2a-extensions"))))
 
-        async def patiently(answer: Awaitable[A2AAnswer]) -> A2AAnswer:
+        async def wait_connected(answer: Awaitable[A2AAnswer]) -> A2AAnswer:
             outcome = await unless_gone(answer, receive)
             if outcome is None:
                 raise Fault(Kind.INTERNAL, "The caller hung up.")  # so it reaches no reader
@@ -198,7 +198,7 @@ class A2AApp:
             show_extended=partial(self._shown_card, self._origin(scope), request, detail.card, extended=True),
             has_extended_card=self._offer.token,
             file_url=partial(_file_url, self._origin(scope), request),
-            patiently=patiently,
+            wait_connected=wait_connected,
             permitted=partial(self._agents.permits, caller, agent),
         )
 

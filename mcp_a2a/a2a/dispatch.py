@@ -79,7 +79,7 @@ class Dispatch:
         else:
             answer = await self._node.call(request)
             if not at_rest(answer.task.status.state):
-                answer = await service.patiently(self._until_rest(answer, service))
+                answer = await service.wait_connected(self._until_rest(answer, service))
         task = _trimmed(answer.task, params.history_length)
         return await self._presenter(service).answer(answer.model_copy(update={"task": task}))
 

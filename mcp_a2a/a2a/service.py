@@ -105,7 +105,7 @@ class Service:
     """True if there is a card for callers that have shown who they are."""
     file_url: FileUrl = no_url
     """The URL of a file of a task."""
-    patiently: Patience = field(default=_at_once)
+    wait_connected: Patience = field(default=_at_once)
     """Waits for what may take long, as long as the caller is there."""
     permitted: Callable[[], bool] = lambda: True
     """True if the caller is still allowed: it, or its agent, may be taken away while it waits."""

@@ -176,7 +176,7 @@ class Node:
         self.duplicate_keys.link_closed(link)
         self.outbox.link_closed(link, reason)
         if not goodbye and peer.is_near:
-            self.dialer.court(peer)
+            self.dialer.keep_dialing(peer)
 
     # --- LookupHandler ---------------------------------------------------------------------------
 
@@ -188,7 +188,7 @@ class Node:
         if peer is not None and peer.row.trust != "blocked":
             _note_arrival(peer)
             self._moves.doubt_links(peer)
-            self.dialer.court(peer)
+            self.dialer.keep_dialing(peer)
             self.outbox.sighted(peer)
 
     def _has_room_for(self, peer_id: PeerId) -> bool:

@@ -46,8 +46,8 @@ class Connection(HttpToolsProtocol):
         self._unread: TimerHandle | None = None
         self.address, self.is_of_another_user = "", False
 
-    def show_out(self) -> None:
-        """Close it, behind what is on its way out. Without a farewell of TLS, which a silent one would not answer."""
+    def evict(self) -> None:
+        """Close it, behind the bytes on their way out. Without the end of TLS, which a silent one would not answer."""
         if self.transport.get_write_buffer_size():
             self.transport.close()
         else:

@@ -50,7 +50,7 @@ class HttpConnection(Protocol):
     is_of_another_user: bool
     """Of this machine, as its kernel says."""
 
-    def show_out(self) -> None:
+    def evict(self) -> None:
         """Close it."""
 
 
@@ -70,7 +70,7 @@ class LimitedConnections:
         host = self._host_of(connection)
         self._hosts[host] += 1
         if self._hosts[host] > self.limits.per_host:
-            connection.show_out()
+            connection.evict()
         else:
             self.waits(connection, now)
 
@@ -78,7 +78,7 @@ class LimitedConnections:
         """It may ask something, and has not."""
         leaves = self._pending.arrived(connection, self._host_of(connection), now)
         if leaves is not None:
-            leaves.show_out()
+            leaves.evict()
 
     def asks(self, connection: HttpConnection) -> None:
         """The header of a request has come."""
@@ -93,10 +93,10 @@ class LimitedConnections:
         if not self._hosts[host]:
             del self._hosts[host]
 
-    def show_out(self, now: float) -> None:
-        """Close those that have been silent for too long."""
+    def evict_overdue(self, now: float) -> None:
+        """Close the connections that have been silent for too long."""
         for connection in self._pending.overdue(now):
-            connection.show_out()
+            connection.evict()
 
     def _host_of(self, connection: HttpConnection) -> str:
         spared = self._behind_proxy or (is_here(connection.address) and not connection.is_of_another_user)

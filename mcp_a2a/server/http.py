@@ -257,9 +257,9 @@ class _WebServer(uvicorn.Server):
     @override
     async def on_tick(self, counter: int) -> bool:
         now = anyio.current_time()
-        self._connections.show_out(now)
+        self._connections.evict_overdue(now)
         if self._visitors is not None:
-            self._visitors.show_out(now)
+            self._visitors.forget_idle(now)
         return await super().on_tick(counter)
 
     def _left(self, connection: HttpConnection) -> None:

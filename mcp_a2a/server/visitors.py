@@ -89,8 +89,8 @@ class Visitors:
         host = (scope.get("client") or ("somewhere", 0))[0]
         self._tell(EventView(kind="request_refused", at=self._stamp(), client=preview(host, 64), detail=str(status)))
 
-    def show_out(self, now: float) -> None:
-        """Tell of those that have been without a connection for long."""
+    def forget_idle(self, now: float) -> None:
+        """Report and forget the clients that have been without a connection for `LINGER_SECONDS`."""
         gone = [
             key
             for key, visitor in self._visitors.items()

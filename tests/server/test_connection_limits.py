@@ -94,7 +94,7 @@ class HttpConnection:
     is_of_another_user: bool = False
     is_out: bool = field(default=False)
 
-    def show_out(self) -> None:
+    def evict(self) -> None:
         self.is_out = True
 
 
@@ -164,9 +164,9 @@ def test_silence_is_counted_from_the_last_answer() -> None:
     connection = HttpConnection("192.0.2.1")
     connections.entered(connection, 0)
     connections.asks(connection)
-    connections.show_out(100)
+    connections.evict_overdue(100)
     connections.waits(connection, 100)
-    connections.show_out(109)
+    connections.evict_overdue(109)
     assert not connection.is_out
-    connections.show_out(110)
+    connections.evict_overdue(110)
     assert connection.is_out

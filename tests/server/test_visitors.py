@@ -34,12 +34,12 @@ def test_a_client_is_told_of_once_for_all_its_requests_and_connections() -> None
 def test_it_is_gone_when_it_has_had_no_connection_for_a_while() -> None:
     watched = Watched()
     watched.visitors.asks(scope(), "MCP", "", "claude-code 2.1", 0)
-    watched.visitors.show_out(10_000)
+    watched.visitors.forget_idle(10_000)
     assert len(watched.told) == 1  # it keeps one open
     watched.visitors.closed(HERE, 10_000)
-    watched.visitors.show_out(10_000 + LINGER_SECONDS - 1)
+    watched.visitors.forget_idle(10_000 + LINGER_SECONDS - 1)
     assert len(watched.told) == 1
-    watched.visitors.show_out(10_000 + LINGER_SECONDS)
+    watched.visitors.forget_idle(10_000 + LINGER_SECONDS)
     assert watched.told[1:] == [("client_gone", "claude-code 2.1")]
 
 
@@ -49,7 +49,7 @@ def test_a_connection_for_every_call_is_one_client() -> None:
         end = ("127.0.0.1", 5000 + number)
         watched.visitors.asks(scope(end), "MCP", "", "cursor 1.0" if not number else None, number)
         watched.visitors.closed(end, number + 0.5)
-        watched.visitors.show_out(number + 0.9)
+        watched.visitors.forget_idle(number + 0.9)
     assert watched.told == [("client_connected", "cursor 1.0")]
 
 

@@ -137,7 +137,7 @@ class LinkServer(web.Server, ABC):
     def _lets_in(self, handler: web.RequestHandler, connection: Connection, now: float) -> bool:
         """Wait for the proof of a key of this connection, unless there are too many."""
 
-    def _turn_out(self, handler: web.RequestHandler, code: ByeCode) -> None:
+    def _evict(self, handler: web.RequestHandler, code: ByeCode) -> None:
         goodbye = self._goodbyes.get(handler)
         if goodbye is not None:
             goodbye(code)
@@ -195,7 +195,7 @@ class NodeServer(LinkServer):
     ) -> AsyncIterator[None]:
         """Accept connections until the context ends; the links that they became live on."""
         self._links, self.is_serving = links, True
-        links.look_after(self._turn_out_the_overdue)
+        links.look_after(self._evict_overdue)
         sites = [web.SockSite(runner, listener, backlog=BACKLOG) for listener in listeners]
         for site in sites:
             await site.start()
@@ -217,7 +217,7 @@ class NodeServer(LinkServer):
         leaves = self._pending.arrived(handler, host, now)
         self._has_pending.set()
         if leaves is not None:
-            self._turn_out(leaves, ByeCode.BUSY)
+            self._evict(leaves, ByeCode.BUSY)
         return True
 
     @override
@@ -225,7 +225,7 @@ class NodeServer(LinkServer):
         super().connection_lost(handler, exc)
         self._pending.left(handler)
 
-    async def _turn_out_the_overdue(self) -> None:
+    async def _evict_overdue(self) -> None:
         while True:
             if not len(self._pending):
                 await self._has_pending.wait()
@@ -233,7 +233,7 @@ class NodeServer(LinkServer):
                 continue
             now = time.monotonic()
             for handler in self._pending.overdue(now):
-                self._turn_out(handler, ByeCode.TIMEOUT)
+                self._evict(handler, ByeCode.TIMEOUT)
             await anyio.sleep(max(0.0, min(self._pending.next_timeout() - now, WAIT_SECONDS)))
 
     @override

@@ -177,7 +177,7 @@ class SharedNode:
                     self._set(_Direct(api, self._calls).call)
                     await anyio.sleep_forever()
                 finally:
-                    self._abdicate()
+                    self._stop_owning()
         finally:
             self._opening = False
             lock.release()
@@ -193,8 +193,8 @@ class SharedNode:
         except OSError as error:
             raise refused(self._folder, error) from error
 
-    def _abdicate(self) -> None:
-        """The node is about to end: who asks it now asks the next."""
+    def _stop_owning(self) -> None:
+        """End all calls, because the node is about to end: they are made again at the next owner."""
         self.owner = False
         self._set(None)
         for scope in list(self._calls):

@@ -86,7 +86,7 @@ class Dialer:
         self._directory = directory
         self._transports = transports
         self._flights: dict[PeerId, _Flight] = {}
-        self._courting: set[PeerId] = set()
+        self._dialing: set[PeerId] = set()
         self._hopeful: set[PeerId] = set()
         """Of these, those who may well answer in a moment."""
 
@@ -158,24 +158,24 @@ class Dialer:
         with suppress(NoRouteError):
             await self.connect(peer)
 
-    def court(self, peer: Peer) -> None:
-        """Get acquainted with a sighted peer, in the background, again and again while it stays sighted."""
-        if peer.peer_id not in self._courting and not peer.has_direct_link:
-            self._courting.add(peer.peer_id)
+    def keep_dialing(self, peer: Peer) -> None:
+        """Dial a sighted peer in the background, again and again while it stays sighted and has no direct link."""
+        if peer.peer_id not in self._dialing and not peer.has_direct_link:
+            self._dialing.add(peer.peer_id)
             self._hopeful.add(peer.peer_id)
-            self._context.tasks.start_soon(self._court, peer)
+            self._context.tasks.start_soon(self._dial_on, peer)
 
-    async def _court(self, peer: Peer) -> None:
+    async def _dial_on(self, peer: Peer) -> None:
         try:
             if self._context.me > peer.peer_id:
-                await self._be_courteous(peer)
+                await self._let_it_dial(peer)
             await self._try_on(peer)
         finally:
-            self._courting.discard(peer.peer_id)
+            self._dialing.discard(peer.peer_id)
             self._hopeful.discard(peer.peer_id)
             self._directory.changes.notify()
 
-    async def _be_courteous(self, peer: Peer) -> None:
+    async def _let_it_dial(self, peer: Peer) -> None:
         with anyio.move_on_after(COURTESY_SECONDS * len(self._hopeful)):
             while not peer.has_direct_link:
                 await self._directory.change_of(peer).wait()

@@ -98,7 +98,7 @@ class RelayListener(LinkServer):
         self._relay_loop = RelayLoop(self.service)
         self._limits = ConnectionLimits(options.limits, behind_proxy=options.behind_proxy)
         self._pages = Pages(self.facts, options.may_look, options.host)
-        self._relay_loop.ticked, self._relay_loop.swept = self._turn_out_the_overdue, self._limits.forget
+        self._relay_loop.ticked, self._relay_loop.swept = self._evict_overdue, self._limits.forget
         self._started_at = time.monotonic()
 
     # --- for the operator -------------------------------------------------------------------------
@@ -148,7 +148,7 @@ class RelayListener(LinkServer):
         leaves = self._limits.arrived(handler, address, now)
         if leaves is not None:
             self._limits.settled(leaves)
-            self._turn_out(leaves, ByeCode.BUSY)
+            self._evict(leaves, ByeCode.BUSY)
         return True
 
     @override
@@ -156,9 +156,9 @@ class RelayListener(LinkServer):
         super().connection_lost(handler, exc)
         self._limits.left(handler, time.monotonic())
 
-    def _turn_out_the_overdue(self, now: float) -> None:
+    def _evict_overdue(self, now: float) -> None:
         for handler in self._limits.overdue(now):
-            self._turn_out(handler, ByeCode.TIMEOUT)
+            self._evict(handler, ByeCode.TIMEOUT)
 
     # --- requests ---------------------------------------------------------------------------------
 
@@ -225,7 +225,7 @@ class RelayListener(LinkServer):
         except Exception:
             logger.exception("a connection failed")  # a bug of ours, or the disk; the others go on
             session.close(ByeCode.CLOSED, time.monotonic())
-        await _see_off(websocket)
+        await _drain(websocket)
 
     async def _hold(self, session: RelaySession) -> None:
         """Read nothing more for now."""
@@ -252,7 +252,7 @@ def _source(websocket: web.WebSocketResponse) -> Callable[[], Awaitable[_Heard]]
     return cast("Callable[[], Awaitable[_Heard]]", websocket.receive if queue is None else queue.read)
 
 
-async def _see_off(websocket: web.WebSocketResponse) -> None:
+async def _drain(websocket: web.WebSocketResponse) -> None:
     """Read on until the other end closes: the last frames are lost when a connection ends with unread bytes."""
     with anyio.move_on_after(CLOSE_SECONDS):
         while (await websocket.receive()).type in _DATA:
