@@ -837,6 +837,27 @@ async def test_an_agent_that_is_removed_while_its_card_is_read_stays_removed_and
     assert other.asked == []
 
 
+async def test_a_stream_of_an_agent_that_is_removed_is_left_at_once(world: World) -> None:
+    async def answer(heard: Heard) -> object:
+        response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+        await response.prepare(heard.request)
+        body = web.json_response({"jsonrpc": "2.0", "id": "1", "result": {"task": task("TASK_STATE_WORKING")}}).body
+        await response.write(b"data: " + body + b"\n\n")
+        await anyio.sleep_forever()
+        return response
+
+    # The agent says nothing more, and its silence is not what ends the stream.
+    patient = partial(WebClient, idle_seconds=60)
+    async with Agent(answer, streaming=True).serve() as other, somebody(world, calls=lambda **_: patient()) as ada:
+        view = await sent(ada, await added(ada, other), wait=0.3)
+        assert view.state == Moment.WORKING
+        await ada.api.call(SetTrustRequest(agent=other.url, level="blocked"))
+        with anyio.fail_after(10):
+            while ada.node.outbox.http._tasks:
+                await anyio.lowlevel.checkpoint()
+        assert (await looked(ada, view)).state == Moment.CANCELED
+
+
 async def test_a_credential_is_sent_to_its_origin_and_kept_for_the_next_start(world: World) -> None:
     async with Agent(shout).serve() as other:
         async with somebody(world) as ada:

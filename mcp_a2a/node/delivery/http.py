@@ -146,6 +146,12 @@ class HttpCourier:
         self.queue.attend(task_id, self.at(), wanted=wanted, slow=slow)
         self._close_if_idle(task_id)
 
+    def leave_off(self, task_id: str) -> None:
+        """Break off a stream about a task of which nothing more is told, and forget the task."""
+        if task_id in self._tasks:
+            self._tasks[task_id].wanted.set()
+        self.attend(task_id)
+
     def _close_if_idle(self, task_id: str) -> None:
         remote = self._tasks.get(task_id)
         if remote is not None and not remote.users and self.queue.is_idle(task_id):

@@ -62,7 +62,7 @@ class RemoteTask:
     waiting: int = 0
     """Of them, messages that wait."""
     wanted: anyio.Event = field(default_factory=anyio.Event)
-    """A message waits: nothing need be listened to any more."""
+    """A message waits, or nothing more is to be told: nothing need be listened to any more."""
     named: anyio.Event = field(default_factory=anyio.Event)
     """The agent has told its name for the task."""
     streams: bool = True

@@ -197,7 +197,7 @@ class Outbox(OutboxViews):
     def drop_task(self, task_id: str) -> None:
         """Nothing more is told of a task to its agent at a URL."""
         self.drop([one.message.id for one in self._queue.pending(task_id)])
-        self.http.attend(task_id)
+        self.http.leave_off(task_id)
         self._advance()
 
     def offer_held(self, peer_id: PeerId) -> None:
