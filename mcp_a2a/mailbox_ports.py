@@ -36,7 +36,7 @@ class ExpiredRow:
     number: int
     recipient: bytes
     envelope: bytes
-    """Its id."""
+    """The id of the envelope."""
     depositor: bytes
     size: int
 

@@ -40,5 +40,5 @@ class Uptime:
         self._correction = _correction()
 
     def __call__(self) -> float:
-        """The seconds."""
+        """The uptime in seconds."""
         return max(0.0, _elapsed() + self._correction)

@@ -46,7 +46,7 @@ DOMAIN = "a2a-protocol.org"
 
 @dataclass(frozen=True)
 class Code:
-    """One kind of fault."""
+    """The codes of a kind of fault in each binding."""
 
     rpc: int
     http: int
@@ -105,7 +105,7 @@ class Fault(Exception):  # noqa: N818  an answer of the protocol
         return [info]
 
     def rpc_error(self) -> dict[str, JsonValue]:
-        """As JSON-RPC has it."""
+        """The fault as a JSON-RPC error."""
         return {"code": self.kind.value.rpc, "message": self.message, "data": self.details()}
 
     def http_error(self) -> dict[str, JsonValue]:

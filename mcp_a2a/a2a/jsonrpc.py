@@ -92,7 +92,7 @@ def result(request_id: JsonValue, value: bytes) -> bytes:
 
 
 def error(request_id: JsonValue, fault: Fault) -> bytes:
-    """A response that fails."""
+    """An error response of JSON-RPC."""
     return json.dumps({"jsonrpc": "2.0", "id": request_id, "error": fault.rpc_error()}).encode()
 
 

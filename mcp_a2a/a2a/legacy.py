@@ -35,7 +35,7 @@ from mcp_a2a.protocol.text import preview
 Json = dict[str, JsonValue]
 
 KINDS = ("text", "file", "data")
-"""Of parts."""
+"""The kinds of parts in 0.3."""
 
 FILE = {
     "bytes": "raw",

@@ -44,7 +44,7 @@ class Arrival:
     peer: tuple[str, int]
     """The other end of its connection."""
     here: tuple[str, int]
-    """This end."""
+    """This end of its connection."""
     headers: frozenset[str]
     """The names of what came with it."""
 

@@ -136,7 +136,7 @@ async def _send_piece(send: Send, piece: bytes) -> None:
 async def send_json(
     send: Send, status: int, body: bytes, media_type: bytes, more: Sequence[tuple[bytes, bytes]] = ()
 ) -> None:
-    """A whole answer."""
+    """Send a whole answer."""
     headers = [(b"content-type", media_type), (b"content-length", str(len(body)).encode()), *more]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})

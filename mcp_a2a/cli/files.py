@@ -125,7 +125,7 @@ class Moving:
 
 
 def bar(transfer: TransferView, speed: float) -> str:
-    """A line that grows."""
+    """A progress bar, in one line."""
     share = transfer.done / transfer.total if transfer.total else 1.0
     full = round(share * BAR_WIDTH)
     name = preview(transfer.file, 32) if transfer.file else "files"

@@ -36,7 +36,7 @@ class _Told:
 
     @property
     def owner(self) -> bool:
-        """As of the node."""
+        """True if this process runs the node."""
         return self._node.owner
 
 

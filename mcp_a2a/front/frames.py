@@ -47,7 +47,7 @@ class Kind(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """One of them."""
+    """A frame: its kind and its content."""
 
     kind: Kind
     number: int = 0
@@ -55,7 +55,7 @@ class Frame:
     payload: bytes = b""
 
     def encoded(self) -> bytes:
-        """As it travels."""
+        """The bytes that travel."""
         return _HEADER.pack(self.kind, self.number, self.age, len(self.payload)) + self.payload
 
     @property
@@ -90,7 +90,7 @@ class Decoder:
         self._buffer += chunk
 
     def frames(self) -> Iterator[Frame]:
-        """Those that are complete."""
+        """The frames that are complete."""
         position = 0
         try:
             while len(self._buffer) - position >= _HEADER.size:
@@ -138,7 +138,7 @@ class Greeting:
         return (self.release, self.digest) == (__version__, _DIGEST)
 
     def line(self) -> bytes:
-        """As it travels."""
+        """The bytes that travel."""
         return json.dumps({"mcp": asdict(self)}, separators=(",", ":")).encode() + b"\n"
 
 

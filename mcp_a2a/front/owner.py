@@ -88,7 +88,7 @@ class OwnerLink:
 
     @property
     def descriptor(self) -> int:
-        """For poll(2)."""
+        """The file descriptor, for poll(2)."""
         return self._stream.fileno()
 
     @property
@@ -140,7 +140,7 @@ class OwnerLink:
         return is_halted(self.owner)
 
     def close(self) -> None:
-        """Leave."""
+        """Close the connection to the owner."""
         self._stream.close()
 
 

@@ -90,7 +90,7 @@ class NothingYet(LocalNode):
 
     @answers(ListTasksRequest)
     async def list_tasks(self, _: ListTasksRequest) -> TaskPage:
-        """None."""
+        """No tasks."""
         return TaskPage(tasks=())
 
     @answers(GetTaskRequest)

@@ -11,7 +11,7 @@ class Wire(Protocol):
 
     @property
     def key(self) -> bytes:
-        """Whose."""
+        """The proven key of the connection."""
 
     @property
     def account(self) -> bytes:
@@ -68,11 +68,11 @@ class Connections:
         return wires[-1] if wires else None
 
     def add(self, wire: Wire) -> None:
-        """A connection is open."""
+        """Add an open connection, as the newest of its key."""
         self._wires.setdefault(wire.key, []).append(wire)
 
     def remove(self, wire: Wire) -> None:
-        """It ended."""
+        """Remove a connection that has ended."""
         wires = self._wires.get(wire.key, [])
         if wire in wires:
             wires.remove(wire)

@@ -269,7 +269,7 @@ class Offer:
     number: int
     network: PeerId
     invitation: bytes
-    """Its id, 16 bytes."""
+    """The id of the invitation, 16 bytes."""
     sealed: bytes
     uses: int
     expires: int

@@ -28,14 +28,14 @@ Word = TypeVar("Word", bound=StrEnum)
 
 
 class Absent(Enum):
-    """A sentinel."""
+    """The sentinel for fields that must not be missing."""
 
     REFUSED = "refused"
 
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """One kind of field."""
+    """A kind of field: its Python type, its writer and its reader."""
 
     write: Callable[[object], JsonValue]
     """Makes the JSON of a value of that kind."""
@@ -213,9 +213,9 @@ def _object(value: JsonValue, name: str) -> Mapping[str, JsonValue]:
 
 
 PEER = _kind(str, _peer)
-"""A key."""
+"""A key, as did:key."""
 PEERS = _kind(_write_peers, _peers)
-"""A list of keys."""
+"""A list of keys, as did:key."""
 BUNDLE = _kind(KeyBundle.to_text, lambda value, name: _bundle(text_untrusted(value, name)))
 """A key bundle, whose signature is checked."""
 MEMBERSHIPS = optional(_kind(_write_memberships, _memberships), ())

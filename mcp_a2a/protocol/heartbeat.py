@@ -101,7 +101,7 @@ class Allowance:
         self._since, self._frames = now, 0
 
     def spend_untrusted(self, now: float) -> None:
-        """One more came in."""
+        """Spend one of the allowance for a frame that earns nothing."""
         if now - self._since >= CONTROL_WINDOW_SECONDS:
             self._since, self._frames = now, 0
         self._frames += 1

@@ -146,7 +146,7 @@ class MailAccounting:
         return self.accounts.release(depositor, count, size)
 
     def dropped(self, numbers: Iterable[int]) -> None:
-        """These are deleted."""
+        """Note that these messages are deleted from the disk."""
         self._dropping.difference_update(numbers)
 
     def is_dropping(self, number: int) -> bool:

@@ -160,11 +160,11 @@ class Deposits:
         )
 
     def stored(self, message: Message) -> None:
-        """It is on disk."""
+        """Tell the depositor that its message is on disk."""
         self._connections.tell(message.depositor, encode(Stored(message.envelope_id)))
 
     def not_stored(self, message: Message, code: str) -> None:
-        """It was accepted, and is not on disk after all."""
+        """Refuse a message that was accepted, and is not on disk after all."""
         self._connections.tell(message.depositor, encode(_refusal(message.envelope_id, code)))
 
     def is_pending(self, depositor: bytes, envelope_id: bytes) -> bool:

@@ -12,7 +12,7 @@ class Place(Enum):
     """The place of a message: in memory, on its way to the disk, or on disk."""
 
     MEMORY = auto()
-    """Nowhere."""
+    """In memory only."""
     WRITING = auto()
     DISK = auto()
 

@@ -18,7 +18,7 @@ GATHER_SECONDS = 0.1
 
 
 class _NetworkPresence:
-    """One network."""
+    """The presence of the members of one network, and its watchers."""
 
     __slots__ = ("changed", "present", "watchers")
 

@@ -65,7 +65,7 @@ class RelayLimits:
     max_mailbox_bytes: int = 50 * MIB
     ttl_seconds: float = 7 * DAY
     deposits: Rate = DEPOSITS
-    """Per key."""
+    """Deposits of one key."""
     deposit_bytes: Rate = DEPOSIT_BYTES
     """Per key, listings and invitations included."""
     requests: Rate = REQUESTS

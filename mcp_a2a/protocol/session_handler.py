@@ -17,28 +17,28 @@ class SessionHandler(Protocol):
     """Serves sessions; it answers with `RelaySession.send`."""
 
     def admit(self, session: RelaySession, proofs: Sequence[MembershipProof], now: float) -> ByeCode | None:
-        """A key was proven, and these memberships are claimed. None: it is served from now on."""
+        """Serve a session whose key is proven, with these claims of membership; or return the code of a refusal."""
 
     def left(self, session: RelaySession, now: float) -> None:
-        """A session that was admitted has ended."""
+        """Forget an admitted session that has ended."""
 
     def deposit(self, session: RelaySession, envelope: bytes, now: float) -> None:
-        """An envelope came in: it is read there, so that garbage is refused in one place."""
+        """Take or refuse an envelope. It is read here, so that garbage is refused in one place."""
 
     def answered(self, session: RelaySession, envelopes: Sequence[bytes], frame: str) -> bool:
-        """Final words about mail, to be passed on; False where it is about none."""
+        """Pass final answers about mail on to its depositors; return False if they are about none."""
 
     def put_off(self, session: RelaySession, envelope: bytes, retry_after: float | None, now: float) -> bool:
-        """Not now."""
+        """Offer a message again later, because its recipient is busy."""
 
     def postponed(self, session: RelaySession, refusal: Refused, now: float) -> bool:
-        """Not now, for a reason that the depositor can do something about."""
+        """Handle a refusal for now, for a reason that the depositor can do something about."""
 
     def bundle_changed(self, session: RelaySession, bundle: KeyBundle) -> None:
-        """A newer key to seal to."""
+        """Note a newer key bundle of the session's key."""
 
     def requested(self, session: RelaySession, request: Request, now: float) -> None:
-        """A question."""
+        """Answer a request."""
 
     def published(self, session: RelaySession, listing: Listing, now: float) -> None:
-        """An entry for a directory."""
+        """Take an entry for a directory."""

@@ -42,16 +42,16 @@ class Limits:
 
 
 class HttpConnection(Protocol):
-    """A connection."""
+    """A connection of the HTTP server."""
 
     client: tuple[str, int] | None
-    """Its other end."""
+    """The other end."""
     address: str
     is_of_another_user: bool
     """Of this machine, as its kernel says."""
 
     def evict(self) -> None:
-        """Close it."""
+        """Close the connection."""
 
 
 class LimitedConnections:
@@ -66,7 +66,7 @@ class LimitedConnections:
         self.on_left: Callable[[HttpConnection], None] = lambda _: None
 
     def entered(self, connection: HttpConnection, now: float) -> None:
-        """A connection was opened."""
+        """Count a connection that was opened; evict it, or another, if there are too many."""
         host = self._host_of(connection)
         self._hosts[host] += 1
         if self._hosts[host] > self.limits.per_host:
@@ -85,7 +85,7 @@ class LimitedConnections:
         self._pending.left(connection)
 
     def left(self, connection: HttpConnection) -> None:
-        """It is closed."""
+        """Forget a connection that is closed."""
         self._pending.left(connection)
         self.on_left(connection)
         host = self._host_of(connection)
@@ -150,7 +150,7 @@ class HeadCount:
         self._advanced = False
 
     def began(self) -> None:
-        """A request begins."""
+        """Note the beginning of a request."""
         self._fields, self.in_head = 0, True
 
     def field(self) -> None:

@@ -77,7 +77,7 @@ class Visitors:
         return (*base, name)
 
     def closed(self, end: End, now: float) -> None:
-        """A connection has ended."""
+        """Note the end of a connection."""
         key = self._ends.pop(end, None)
         visitor = self._visitors.get(key) if key is not None else None
         if visitor is not None:

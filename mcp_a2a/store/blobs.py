@@ -92,7 +92,7 @@ def blobs_of(connection: sqlite3.Connection, task: str) -> list[BlobRow]:
 
 
 def all_blobs(connection: sqlite3.Connection) -> list[BlobRow]:
-    """Every file."""
+    """The records of all files."""
     return [BlobRow(*row) for row in connection.execute(f"SELECT {_COLUMNS} FROM blobs")]  # noqa: S608
 
 

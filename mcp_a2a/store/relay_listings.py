@@ -221,7 +221,7 @@ def admission_key(connection: sqlite3.Connection) -> PeerId | None:
 
 
 def set_admission_key(connection: sqlite3.Connection, key: PeerId, now: float) -> None:
-    """Replace it."""
+    """Replace the admission key."""
     connection.execute("INSERT OR REPLACE INTO admission(one, key, since) VALUES (1, ?, ?)", (key.key, now))
 
 

@@ -192,7 +192,7 @@ def answers_about(connection: sqlite3.Connection, depositor: bytes, envelopes: S
 
 
 def mark_sent(connection: sqlite3.Connection, numbers: Sequence[int]) -> None:
-    """These answers were sent."""
+    """Note that these answers were sent."""
     connection.executemany("UPDATE answers SET sent=1 WHERE number=?", [(number,) for number in numbers])
 
 
@@ -216,7 +216,7 @@ def bundle_of(connection: sqlite3.Connection, key: bytes) -> KnownKey | None:
 
 
 def remember(connection: sqlite3.Connection, known: KnownKey, now: float) -> None:
-    """A key was proven."""
+    """Note a proven key and its bundle."""
     connection.execute(
         "INSERT INTO keys(key, seq, seen, bundle, account, settled) VALUES (?, ?, ?, ?, ?, ?)"
         " ON CONFLICT DO UPDATE SET seen=excluded.seen, account=excluded.account,"
@@ -227,7 +227,7 @@ def remember(connection: sqlite3.Connection, known: KnownKey, now: float) -> Non
 
 
 def seen(connection: sqlite3.Connection, keys: Sequence[bytes], now: float) -> None:
-    """These keys were here."""
+    """Note that these keys were connected."""
     connection.executemany("UPDATE keys SET seen=? WHERE key=?", [(now, key) for key in keys])
 
 

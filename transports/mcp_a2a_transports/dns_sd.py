@@ -35,7 +35,7 @@ _ours: set[str] = set()
 
 
 class A2AWatch(WebWatch):
-    """Sees announcements."""
+    """Reports the announcements of A2A agents."""
 
     def __init__(self, multicast: Multicast) -> None:
         self._multicast = multicast

@@ -174,7 +174,7 @@ class Wire:
 
     @property
     def zeroconf(self) -> Zeroconf:
-        """Its responder and cache."""
+        """The responder and cache of the wire."""
         return self._zeroconf.zeroconf
 
     @property

@@ -19,7 +19,7 @@ from mcp_a2a.protocol.names import memorable_name
 
 @dataclass(eq=False)
 class AgentViews:
-    """Makes them."""
+    """Makes the views of agents."""
 
     directory: Directory
     trust: TrustBook

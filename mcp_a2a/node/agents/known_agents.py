@@ -30,7 +30,7 @@ DESCRIBE_SECONDS = 3.0
 
 @dataclass(eq=False)
 class KnownAgents:
-    """Lists them."""
+    """Lists the known agents, and takes decisions of a person about them."""
 
     context: Context
     directory: Directory

@@ -40,7 +40,7 @@ class Candidate:
 
 @dataclass(eq=False)
 class Selector:
-    """Finds them."""
+    """Finds the agents for a task by skill."""
 
     directory: Directory
     trust: TrustBook

@@ -25,7 +25,7 @@ OURS = "ctx-"
 
 
 class HttpMessages:
-    """Makes them."""
+    """Makes the messages to agents at URLs."""
 
     def __init__(self, context: Context, files: Files) -> None:
         self._context, self._files = context, files

@@ -41,9 +41,9 @@ class Outgoing:
     """Empty for a message that belongs to no task: it waits for no other one."""
     kind: Kind
     created: float
-    """Wall clock."""
+    """By the wall clock, in seconds since the epoch."""
     expires: float
-    """Wall clock."""
+    """By the wall clock, in seconds since the epoch."""
     kept: float = 0.0
     """The time at which it was journalled, by the sound time (`protocol.aging`)."""
     file: str = ""

@@ -57,7 +57,7 @@ class PeerQueue:
         self._choose(now)
 
     def drop_route(self, route_id: int, now: float) -> None:
-        """A route is closed."""
+        """Forget a route that is closed."""
         del self.routes[route_id]
         self._choose(now)
 

@@ -41,7 +41,7 @@ class State(Enum):
 
 
 class Pending:
-    """One message that waits."""
+    """A waiting message."""
 
     __slots__ = (
         "address", "anew", "as_is", "counts", "held", "is_piece", "is_ready", "judged", "line", "nacks", "obstacle",
@@ -139,7 +139,7 @@ class TaskLine:
         self.due: tuple[Heap, Heap] = ([], [])
         """Of these, pieces without a pause: of files that a relay takes, and of larger ones."""
         self.stops: Heap = []
-        """Held pieces."""
+        """The held pieces."""
         self.awaited: dict[str, Pending] = {}
         """Tasks and messages that are unanswered: one at a time, but for what an earlier process left."""
         self.flying: dict[str, Pending] = {}

@@ -49,7 +49,7 @@ class Waiting:
         """Destinations that may have something to send now."""
         self.events: list[Event] = []
         self.messages = 0
-        """Without pieces."""
+        """The number of messages, without pieces."""
 
     def peer(self, destination: str) -> PeerQueue:
         """The queue of a destination, made if there is none."""

@@ -39,7 +39,7 @@ class ReceivedFile:
 
     @property
     def size(self) -> int:
-        """In bytes."""
+        """The size in bytes."""
         return self._grant.size or 0
 
     @property

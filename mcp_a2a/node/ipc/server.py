@@ -162,7 +162,7 @@ class LocalServer:
 
 
 class _Conversation:
-    """One connected process."""
+    """The conversation with one connected process."""
 
     def __init__(self, service: LocalService, call: Call, stream: SocketStream, tasks: TaskGroup) -> None:
         self._service = service

@@ -47,7 +47,7 @@ class Listings:
         self._publishing.everywhere()
 
     def relay_opened(self, url: str) -> None:
-        """A session is up."""
+        """Note an open session with a relay, and publish our entries there."""
         self._networks.session_opened(url)
         self._passed_over = {(network, where) for network, where in self._passed_over if where != url}
         self._context.tasks.start_soon(self._publishing.at, url)
@@ -60,7 +60,7 @@ class Listings:
         self._networks.session_closed(url, reason)
 
     def listed(self, url: str, listing: Listing) -> None:
-        """A member's entry."""
+        """Take in the entry of a member."""
         joined = self._networks.by_id(listing.network)
         if joined is not None and listing.is_withdrawal:
             self._said_to_have_left(joined, listing, url)

@@ -54,7 +54,7 @@ class Membership:
         return NetworksView(networks=tuple(self.view(one) for one in joined))
 
     def view(self, joined: Joined) -> NetworkView:
-        """One network."""
+        """The view of one network."""
         believed = [peer_id for peer_id, expires in joined.members.items() if expires > self._context.clocks.aged()]
         known = [self._directory.known(peer_id) for peer_id in believed]
         online = sum(peer is not None and peer.online for peer in known)

@@ -81,12 +81,12 @@ class Peer:
 
     @property
     def key(self) -> str:
-        """Its did."""
+        """The did."""
         return self.row.did
 
     @property
     def signer(self) -> str:
-        """The same."""
+        """The did that signs for this agent, which is its key."""
         return self.row.did
 
     @property
@@ -96,7 +96,7 @@ class Peer:
 
     @property
     def names(self) -> str:
-        """Its name."""
+        """The name by which it is found."""
         return self.name
 
     @property

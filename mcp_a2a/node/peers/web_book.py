@@ -273,14 +273,14 @@ class WebBook:
         self._changes.notify()
 
     def answered(self, peer: WebPeer) -> None:
-        """It is there."""
+        """Note that the agent has answered."""
         peer.row = replace(peer.row, last_seen=self._context.clock())
         if peer.trouble:
             peer.trouble = ""
             self._changes.notify()
 
     def failed(self, peer: WebPeer, error: WebError) -> None:
-        """It is not."""
+        """Note that the agent cannot be reached."""
         if not peer.trouble:
             peer.trouble = with_short_urls(error.message)
             self._changes.notify()

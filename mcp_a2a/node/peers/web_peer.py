@@ -117,12 +117,12 @@ class WebPeer:
 
     @property
     def route(self) -> str:
-        """Over HTTP."""
+        """The route over HTTP."""
         return "http"
 
     @property
     def rtt_seconds(self) -> None:
-        """Not measured."""
+        """None: the round trip is not measured."""
 
     @property
     def last_seen(self) -> float | None:

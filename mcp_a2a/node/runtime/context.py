@@ -31,7 +31,7 @@ class Change:
         self.record: Task | None = None
 
     def happen(self, record: Task | None) -> None:
-        """It happened."""
+        """Wake the waiters; `record` is the task after the change, if it is known."""
         self.record = record
         self._happened.set()
 

@@ -37,7 +37,7 @@ class NodeParts:
     randomness: Callable[[int], bytes]
     own_dids: Callable[[], frozenset[str]]
     relays: Relays
-    """One of the transports."""
+    """The transport through relays, which is one of `transports`."""
     networks: NetworkFolder
     own_addresses: Callable[[int], Sequence[DirectAddr]]
     """The addresses at which others on our networks may dial a port of ours."""

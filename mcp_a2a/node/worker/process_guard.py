@@ -41,7 +41,7 @@ class ProcessGuard:
                 logger.error("nothing would end our programs if this process were killed: the guard does not run")
 
     def forget(self, run: str) -> None:
-        """This run is over."""
+        """Forget a run that is over."""
         with self._lock:
             self._runs.pop(run, None)
             self._write(kin.forget_line(run))

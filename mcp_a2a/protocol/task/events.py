@@ -246,7 +246,7 @@ class Completed(_End):
 
 @dataclass(frozen=True, slots=True)
 class Failed(_End):
-    """It was not done."""
+    """The task failed."""
 
 
 @dataclass(frozen=True, slots=True)

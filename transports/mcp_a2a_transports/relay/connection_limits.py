@@ -61,7 +61,7 @@ class ConnectionLimits:
         return handler in self._unproven
 
     def left(self, handler: web.RequestHandler, now: float) -> None:
-        """It is gone."""
+        """Forget a connection that is gone; without a proven key it is a failure of its host."""
         self._pending.left(handler)
         host = self._unproven.pop(handler, None)
         if host is not None and not self._is_proxy(host):

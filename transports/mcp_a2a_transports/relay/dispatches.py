@@ -50,11 +50,11 @@ class Dispatches:
         return list(links)
 
     def forget(self, link: RelayedLink) -> None:
-        """A link was closed."""
+        """Forget the envelopes of a link that was closed."""
         self._sent = {key: dispatch for key, dispatch in self._sent.items() if dispatch.link is not link}
 
     def clear(self) -> None:
-        """All were."""
+        """Forget the envelopes of all links."""
         self._sent.clear()
 
 

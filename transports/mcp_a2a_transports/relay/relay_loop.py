@@ -66,7 +66,7 @@ class RelayLoop:
         self._schedule()
 
     def add(self, wire: ServerWire) -> None:
-        """A session began."""
+        """Drive a new session."""
         self.wires[wire.session] = wire
         if wire.session.has_frames:
             self.has_output(wire.session)  # its first words came before its wire

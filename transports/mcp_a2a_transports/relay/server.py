@@ -104,7 +104,7 @@ class RelayListener(LinkServer):
     # --- for the operator -------------------------------------------------------------------------
 
     def facts(self) -> RelayFacts:
-        """As it is now."""
+        """The counts of this moment."""
         mail, totals = self.service.mail, self.service.totals()
         messages, size = mail.messages
         return RelayFacts(

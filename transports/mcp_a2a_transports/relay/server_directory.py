@@ -179,7 +179,7 @@ class DirectoryService:
         self._syncing.pop((session, network), None)
 
     def forget(self, session: RelaySession) -> None:
-        """It has ended."""
+        """Forget the watches of a session that has ended."""
         for network in self._watches.pop(session, {}):
             self._syncing.pop((session, network), None)
 

@@ -104,7 +104,7 @@ class RelayService(SessionHandler):
         self._totals = RelayTotals()
         self.has_more_to_sweep = False
         self.sessions: dict[RelaySession, None] = {}
-        """Those that are served."""
+        """The sessions that are served."""
 
     # --- who is there -----------------------------------------------------------------------------
 

@@ -28,12 +28,12 @@ class StrangerSessions:
         return next(iter(largest)) if len(largest) > own + 1 else None
 
     def add(self, session: RelaySession) -> None:
-        """It is served."""
+        """Add a session that is served."""
         self._hosts.setdefault(session.host, {})[session] = None
         self._count += 1
 
     def remove(self, session: RelaySession) -> None:
-        """It ended, if it was one of them."""
+        """Remove a session that has ended, if it was one of these."""
         of_host = self._hosts.get(session.host, {})
         if session not in of_host:
             return
