@@ -199,9 +199,7 @@ def mended(url: str, base: str) -> str:
     if said.hostname not in _ANYWHERE or here.hostname is None:
         return url
     if here.hostname not in _ANYWHERE and (here.port is None or here.scheme == "https"):
-        return said._replace(
-            scheme=here.scheme, netloc=here.netloc
-        ).geturl()  # behind a proxy: its own port is not seen
+        return said._replace(scheme=here.scheme, netloc=here.netloc).geturl()  # a proxy hides its own port
     host = host_in_url(host_from_url(here.hostname))
     return said._replace(netloc=f"{host}{port}").geturl()
 
@@ -273,14 +271,12 @@ def _signatures(fields: Fields) -> tuple[AgentCardSignature, ...] | None:
     """As they came. Whether they are good, `protocol.signed_card` says."""
     listed = map(_object, _list(_get(fields, "signatures"))[:MAX_SIGNATURES])
     written = [(_get(one, "protected"), _get(one, "signature")) for one in listed]
-    return (
-        tuple(
-            AgentCardSignature(protected=protected[:4096], signature=signature[:4096])
-            for protected, signature in written
-            if isinstance(protected, str) and isinstance(signature, str)
-        )
-        or None
+    read = (
+        AgentCardSignature(protected=protected[:4096], signature=signature[:4096])
+        for protected, signature in written
+        if isinstance(protected, str) and isinstance(signature, str)
     )
+    return tuple(read) or None
 
 
 def _get(fields: Fields, name: str) -> JsonValue:
