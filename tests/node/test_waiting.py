@@ -149,7 +149,7 @@ async def test_a_task_that_the_journal_does_not_take_is_not_sent_and_not_waited_
     async with world.person("alice") as alice, world.person("bob") as bob:
         await acquainted(alice, bob)
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("mcp_a2a.node.tasks.task_couriers.MAX_OUTBOX", 0)
+            patch.setattr("mcp_a2a.node.tasks.sending.MAX_OUTBOX", 0)
             with pytest.raises(QueueFullError), anyio.fail_after(WAITING / 2):
                 await alice.api.call(SendTaskRequest(agent="bob", message="la", wait_seconds=WAITING))
         assert not (await bob.api.call(CheckInboxRequest(wait_seconds=0))).items

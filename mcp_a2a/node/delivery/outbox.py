@@ -12,17 +12,13 @@ the open tasks at one agent are one reason.
 
 from __future__ import annotations
 
-import logging
 import random
-import sqlite3
-from collections.abc import Iterable, Sequence
-from contextlib import suppress
-from functools import partial
+from collections.abc import Iterable
+from itertools import chain
 
 import anyio
 import anyio.lowlevel
 
-from mcp_a2a.errors import McpA2AError
 from mcp_a2a.node.delivery.courier import Courier
 from mcp_a2a.node.delivery.events import (
     CheckWanted,
@@ -44,14 +40,12 @@ from mcp_a2a.node.delivery.events import (
     RedateWanted,
 )
 from mcp_a2a.node.delivery.http import HttpCourier
-from mcp_a2a.node.delivery.letters import redated
-from mcp_a2a.node.delivery.merging import merge_updates
-from mcp_a2a.node.delivery.model import At, Hurry, Kind, Outgoing, StoredCopy
+from mcp_a2a.node.delivery.model import At, Hurry, Kind, StoredCopy
+from mcp_a2a.node.delivery.outbox_rows import OutboxRows, is_sealed, outgoing_of
 from mcp_a2a.node.delivery.outbox_views import OutboxViews
 from mcp_a2a.node.delivery.outcomes import Outcomes
 from mcp_a2a.node.delivery.queue import SLICE, DeliveryQueue
 from mcp_a2a.node.delivery.sealed import SealedCourier
-from mcp_a2a.node.delivery.words import REFUSALS
 from mcp_a2a.node.files.files import Files
 from mcp_a2a.node.peers.dialer import Dialer
 from mcp_a2a.node.peers.directory import Directory
@@ -59,23 +53,14 @@ from mcp_a2a.node.peers.peer import Peer
 from mcp_a2a.node.peers.web_book import WebBook
 from mcp_a2a.node.runtime.context import Context, ticks_of_loop, wait_until
 from mcp_a2a.ports import Link
-from mcp_a2a.protocol.blob import piece_of
 from mcp_a2a.protocol.control import Answer
 from mcp_a2a.protocol.did import PeerId
 from mcp_a2a.protocol.naming import counterpart_of
 from mcp_a2a.protocol.receipt import envelope_id_of
-from mcp_a2a.protocol.replay import stale_difference
-from mcp_a2a.store.journal import OutboxRow, drop_outbox, redate_outbox
-from mcp_a2a.store.records import has_open_sent
-
-logger = logging.getLogger(__name__)
+from mcp_a2a.store.journal import OutboxRow
 
 ASKING = frozenset({"task", "message"})
 """Messages after which an answer is awaited."""
-
-
-KINDS = {kind.value: kind for kind in Kind}
-"""By the types of the journal: to look one up costs less than to make it."""
 
 
 class Outbox(OutboxViews):
@@ -84,7 +69,7 @@ class Outbox(OutboxViews):
     def __init__(
         self, context: Context, directory: Directory, dialer: Dialer, outcomes: Outcomes, web: WebBook, files: Files
     ) -> None:
-        rows: dict[str, OutboxRow] = {}
+        rows = OutboxRows(context)
         queue = DeliveryQueue(
             lambda destination: self._courier_to(destination).patience,
             random.random,  # spreads load; nothing secret depends on it
@@ -137,7 +122,7 @@ class Outbox(OutboxViews):
 
         In a crowd it is better to seal at a message's turn.
         """
-        if _is_sealed(row) and not row.pieces and not self._queue.waiting(row.peer):
+        if is_sealed(row) and not row.pieces and not self._queue.waiting(row.peer):
             self._courier.seal_ahead(row)
 
     def push(self, row: OutboxRow) -> None:
@@ -145,15 +130,14 @@ class Outbox(OutboxViews):
         at = self._at()
         for one in (*row.pieces, row):
             self._enqueue(one, at)
-        if row.type in ASKING and _is_sealed(row):
+        if row.type in ASKING and is_sealed(row):
             self._queue.attend(row.peer, at, wanted=True)
         self._advance(at)
 
     def change(self, rows: Iterable[OutboxRow], dropped: Iterable[str]) -> None:
         """Deliver messages that are in the journal in place of others that are no longer."""
         self.drop(dropped)
-        for row in rows:
-            self.push(row)
+        self.load(rows)
 
     def _enqueue(self, row: OutboxRow, at: At) -> None:
         if row.id in self._rows:
@@ -163,20 +147,7 @@ class Outbox(OutboxViews):
         if row.relay is not None and row.postmark is not None:
             copy = StoredCopy(row.relay, envelope_id_of(row.postmark))
             self._courier.note_copy(row, row.postmark)
-        is_piece = row.type == Kind.PIECE
-        some = Outgoing(
-            row.id,
-            row.n,
-            row.peer if _is_sealed(row) else row.task,
-            row.task,
-            KINDS[row.type],
-            row.created,
-            row.expires,
-            row.kept,
-            file=piece_of(row.id)[0] if is_piece else "",
-            pieces=row.seq if is_piece else 0,
-        )
-        self._queue.enqueue(some, at, copy)
+        self._queue.enqueue(outgoing_of(row), at, copy)
 
     def drop(self, message_ids: Iterable[str]) -> None:
         """These messages need no more sending; the journal knows it already."""
@@ -210,7 +181,7 @@ class Outbox(OutboxViews):
 
     def route_opened(self, url: str) -> None:
         """A relay can be reached again: try now what may go through it."""
-        for did in {row.peer for row in self._rows.values() if _is_sealed(row)}:
+        for did in {row.peer for row in self._rows.values() if is_sealed(row)}:
             peer = self._directory.get(PeerId.parse_untrusted(did))
             if any(str(where) == url for seen in peer.sightings.values() for where in seen.addresses):
                 self._queue.hurry(did, Hurry.SIGHTED, self._at())
@@ -255,16 +226,6 @@ class Outbox(OutboxViews):
         at = self._at()
         self._courier.answer_received(link, answer, at)
         self._advance(at)
-
-    def _expects(self, did: str) -> bool:
-        """True if an answer of this peer is awaited."""
-        if self._directory.get(PeerId.parse_untrusted(did)).row.trust == "blocked":
-            return False
-        try:
-            return self._context.database.read(lambda connection: has_open_sent(connection, did))
-        except McpA2AError as error:  # asked again before the next attempt: delivery goes on without the disk
-            logger.warning("whether an answer is awaited of %s cannot be read: %s", did, error)
-            return True
 
     # --- the machine -----------------------------------------------------------------------------
 
@@ -319,9 +280,12 @@ class Outbox(OutboxViews):
     def _react(self, event: Event) -> None:
         match event:
             case RedateWanted(message_id):
-                self._redate(message_id)
-            case MergeWanted():
-                self._merge(event)
+                self._queue.redated(message_id, self._rows.redate(message_id), self._at())
+            case MergeWanted(ids=ids):
+                merged = self._rows.merge([one for one in ids if self._queue.holds(one)])
+                for message_id in chain.from_iterable(merged.values()):
+                    self._forget(message_id)
+                self._queue.merged(event, merged, self._at())
             case ProbeWanted(destination, route):
                 self._courier_to(destination).probe(destination, route)
             case CheckWanted(destination, route, tokens):
@@ -340,14 +304,12 @@ class Outbox(OutboxViews):
     def _record(self, event: MessageFate) -> None:
         """Record the outcome of a message in the journal and in its task."""
         row = self._rows.get(event.id)
-        if row is None:
-            return  # it was dropped meanwhile
-        if not _is_sealed(row):
+        if row is not None and is_sealed(row):
+            self._record_sealed(event, row)
+        elif row is not None:  # otherwise it was dropped meanwhile
             if not isinstance(event, MessagePutOff):
                 self._forget(row.id)
             self.http.record(event, row)
-        else:
-            self._record_sealed(event, row)
 
     def _record_sealed(self, event: MessageFate, row: OutboxRow) -> None:
         match event:
@@ -362,7 +324,9 @@ class Outbox(OutboxViews):
             case MessagePutOff():
                 self._outcomes.put_off(row)
             case MessageRefused():
-                self._refuse(event, row)
+                for message_id in event.ids:
+                    self._forget(message_id)
+                self._outcomes.refused(row, self._name(row.peer), event.code)
             case MessageExpired():
                 self._outcomes.expired(self._forget(row.id), self._name(row.peer))
             case MessageDropped():
@@ -384,48 +348,3 @@ class Outbox(OutboxViews):
             self._queue.unreachable(destination, (), self._at())
         else:
             self._courier.dial(destination)
-
-    def _refuse(self, event: MessageRefused, row: OutboxRow) -> None:
-        code = event.code
-        for message_id in event.ids:
-            self._forget(message_id)
-        if stale_difference(code)[0]:
-            why = self._context.clocks.blame(PeerId.parse_untrusted(row.peer))
-            code = f"stale:{why or REFUSALS['stale']}"
-        self._outcomes.refused(row, self._name(row.peer), code)
-
-    def _redate(self, message_id: str) -> None:
-        """Give a message dates that fit our clock, where it was written while that was wrong."""
-        fresh = None
-        with suppress(McpA2AError):  # another version wrote it, or it has no room for other dates: it goes as it is
-            fresh = redated(self._context, self._rows[message_id])
-        if fresh is not None:
-            self._rows[message_id] = fresh
-            self._context.database.enqueue_lazily(lambda connection: redate_outbox(connection, fresh))
-        # Without: our clock was more than a year ahead, or is that far behind; its recipient will say.
-        self._queue.redated(message_id, (fresh.created, fresh.expires) if fresh is not None else None, self._at())
-
-    def _merge(self, wanted: MergeWanted) -> None:
-        """Make one of the updates of a task that wait: a relay takes fewer messages than there are."""
-        merged = merge_updates([self._rows[one] for one in wanted.ids if self._queue.holds(one)])
-        for one in merged:
-            self._rows[one.row.id] = one.row
-            for row in one.absorbed:
-                self._forget(row.id)
-        if merged:
-            changes = [(one.row, one.absorbed) for one in merged]
-            self._context.database.enqueue_lazily(partial(_replace_rows, changes=changes))
-        absorbed = {one.row.id: [row.id for row in one.absorbed] for one in merged}
-        self._queue.merged(wanted, absorbed, self._at())
-
-
-def _is_sealed(row: OutboxRow) -> bool:
-    """True if it goes to an agent with a key, which is its destination; at a URL each task is a destination."""
-    return counterpart_of(row.peer) == "sealed"
-
-
-def _replace_rows(connection: sqlite3.Connection, changes: Sequence[tuple[OutboxRow, Sequence[OutboxRow]]]) -> None:
-    for row, absorbed in changes:
-        redate_outbox(connection, row)
-        for old in absorbed:
-            drop_outbox(connection, old)

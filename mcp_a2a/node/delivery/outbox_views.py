@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 
+from mcp_a2a.errors import McpA2AError
 from mcp_a2a.node.delivery.model import Block, Kind, Obstacle
+from mcp_a2a.node.delivery.outbox_rows import OutboxRows
 from mcp_a2a.node.delivery.queue import DeliveryQueue
 from mcp_a2a.node.delivery.words import said
 from mcp_a2a.node.peers.directory import Directory
 from mcp_a2a.node.runtime.context import Context
 from mcp_a2a.protocol.did import PeerId
 from mcp_a2a.protocol.naming import counterpart_of
-from mcp_a2a.store.journal import OutboxRow
+from mcp_a2a.store.records import has_open_sent
+
+logger = logging.getLogger(__name__)
 
 
 class OutboxViews:
@@ -27,7 +32,7 @@ class OutboxViews:
         context: Context,
         directory: Directory,
         queue: DeliveryQueue,
-        rows: dict[str, OutboxRow],
+        rows: OutboxRows,
         limits: Mapping[str, str],
     ) -> None:
         self._context, self._directory, self._queue, self._rows = context, directory, queue, rows
@@ -81,3 +86,13 @@ class OutboxViews:
     def settled(self, message_id: str) -> bool:
         """True if a message is off our hands: delivered, or stored at a relay."""
         return self._queue.is_off_our_hands(message_id)
+
+    def _expects(self, did: str) -> bool:
+        """True if an answer of this peer is awaited."""
+        if self._directory.get(PeerId.parse_untrusted(did)).row.trust == "blocked":
+            return False
+        try:
+            return self._context.database.read(lambda connection: has_open_sent(connection, did))
+        except McpA2AError as error:  # asked again before the next attempt: delivery goes on without the disk
+            logger.warning("whether an answer is awaited of %s cannot be read: %s", did, error)
+            return True

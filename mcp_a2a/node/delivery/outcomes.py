@@ -8,10 +8,11 @@ from collections.abc import Callable
 from mcp_a2a.errors import McpA2AError
 from mcp_a2a.errors.delivery import ExpiredError
 from mcp_a2a.node.delivery.letters import update_letter
-from mcp_a2a.node.delivery.words import NOT_KEPT, refused
+from mcp_a2a.node.delivery.words import NOT_KEPT, REFUSALS, refused
 from mcp_a2a.node.runtime.context import Context
 from mcp_a2a.protocol.blob import SCHEME, piece_of
-from mcp_a2a.protocol.replay import MAX_LIFETIME_SECONDS
+from mcp_a2a.protocol.did import PeerId
+from mcp_a2a.protocol.replay import MAX_LIFETIME_SECONDS, stale_difference
 from mcp_a2a.protocol.task import events as e
 from mcp_a2a.protocol.task.events import Event
 from mcp_a2a.protocol.task.machine import Change, refusal
@@ -74,6 +75,8 @@ class Outcomes:
 
     def refused(self, row: OutboxRow, name: str, code: str) -> None:
         """The recipient refused it for good: the task ends here, unless a further agent may have it."""
+        if stale_difference(code)[0]:
+            code = f"stale:{self._context.clocks.blame(PeerId.parse_untrusted(row.peer)) or REFUSALS['stale']}"
         error, choosing = error_view(refused(name, code)), row.task in self.choosing
         if row.type == "blob":
             self._lose_file(row, code, lambda task: refusal(task, error, choosing=choosing))

@@ -55,16 +55,14 @@ class Waiting:
         meanwhile: Callable[[], None],
         seconds: float,
     ) -> tuple[Task, bool]:
-        """Journal a task and send it, and wait for its first news.
-
-        This is one wait. To wait for the disk first would be one more, and the message would leave later.
+        """Journal a task and send it, and wait for its first news: one wait, where the disk first would make it two.
 
         Args:
             task: as it is opened.
             journal: the operation; it returns the task that has the id already, if there is one.
             sent: called at once after the commit, if the task is new.
             meanwhile: see `Database.write`.
-            seconds: how long to wait for news at most. The disk is waited for in any case.
+            seconds: the longest wait for news. The disk is waited for in any case.
 
         Returns:
             The task as it is known then, and whether it is new.
@@ -92,8 +90,7 @@ class Waiting:
             while not outcomes:
                 with anyio.CancelScope(shield=True):
                     await changes.event(task.id).wait()
-        (outcome,) = outcomes
-        if isinstance(outcome, Exception):
+        if isinstance(outcome := outcomes[0], Exception):
             raise outcome
         if outcome is not None or seconds <= 0:
             return outcome or task, outcome is None

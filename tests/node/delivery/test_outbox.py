@@ -204,7 +204,7 @@ async def test_a_link_that_closes_while_the_disk_does_not_answer_is_opened_again
             asked.append(did)
             raise sqlite3.OperationalError("disk I/O error")
 
-        monkeypatch.setattr("mcp_a2a.node.delivery.outbox.has_open_sent", broken)
+        monkeypatch.setattr("mcp_a2a.node.delivery.outbox_views.has_open_sent", broken)
         bob.links[0].close("it restarts")
         await bob.until(lambda: not bob.links)
         await bob.until(lambda: bob.links, 10)
