@@ -15,8 +15,10 @@ import pytest
 from mcp_a2a.api.inbox import AnswerRequest, CheckInboxRequest
 from mcp_a2a.api.tasks import CancelRequest, GetTaskRequest, SendTaskRequest, TaskView, Until
 from mcp_a2a.errors.delivery import QueueFullError
+from mcp_a2a.errors.machine import HomeUnusableError
 from mcp_a2a.protocol.model import Delivery
 from mcp_a2a.protocol.moment import Moment
+from mcp_a2a.store.leases import count_waiting
 from tests.node.world import Person, World, acquainted
 
 WAITING = 30.0
@@ -155,3 +157,23 @@ async def test_a_task_that_the_journal_does_not_take_is_not_sent_and_not_waited_
         assert not (await bob.api.call(CheckInboxRequest(wait_seconds=0))).items
         sent = await alice.api.call(SendTaskRequest(agent="bob", message="lo", wait_seconds=0))
         assert (await asked(alice, sent.task_id, "taken")).delivery == Delivery.DELIVERED
+
+
+async def test_a_task_is_leased_after_a_look_for_it_that_the_disk_has_failed(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failing = iter([True])
+
+    def count(connection: sqlite3.Connection, now: float) -> int:
+        if next(failing, False):
+            raise sqlite3.OperationalError("disk I/O error")
+        return count_waiting(connection, now)
+
+    async with world.person("alice") as alice, world.person("bob") as bob:
+        await acquainted(alice, bob)
+        sent = await alice.api.call(SendTaskRequest(agent="bob", message="la", wait_seconds=0))
+        await asked(alice, sent.task_id, "taken")
+        monkeypatch.setattr("mcp_a2a.node.tasks.inbox.count_waiting", count)
+        with pytest.raises(HomeUnusableError):
+            await bob.api.call(CheckInboxRequest())
+        assert [item.task_id for item in (await bob.api.call(CheckInboxRequest())).items] == [sent.task_id]

@@ -185,8 +185,9 @@ class Inbox:
     async def _lease_waiting(self, request: CheckInboxRequest) -> list[Task]:
         if request.limit == 0 or not self._may_wait:
             return []
+        is_waiting = self._waiting()  # if that fails, the next call looks again
         self._may_wait = False  # until the look below tells otherwise, or something comes meanwhile
-        if not self._waiting():
+        if not is_waiting:
             return []
         now, kept = self._context.clock(), self._kept_now()
 
