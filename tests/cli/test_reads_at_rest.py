@@ -241,6 +241,7 @@ def test_a_folder_that_cannot_be_read_is_named(copied: Path) -> None:
 
 @pytest.mark.parametrize("words", [["tasks"], ["status"], ["list"], ["leave", "shop"], ["relay", "status"]])
 def test_so_is_one_that_this_user_may_not_enter(copied: Path, words: list[str]) -> None:
+    call(copied.parent.parent, *words)  # imports modules that the other user may not be able to read
     with owned(copied.parent.parent) as home:
         home.chmod(0)
         try:
@@ -260,8 +261,9 @@ def test_so_is_one_whose_name_the_system_refuses(tmp_path: Path, words: list[str
 
 
 def test_of_a_data_folder_the_folder_in_it_is_named_that_this_user_may_not_enter(copied: Path) -> None:
+    call(copied.parent.parent, "relay", "status")  # as above
     with owned(copied.parent.parent) as home:
-        (home / "relay").mkdir()
+        (home / "relay").mkdir(exist_ok=True)
         (home / "relay").chmod(0)
         try:
             ended = call(home, "relay", "status")
