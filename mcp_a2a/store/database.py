@@ -6,16 +6,13 @@ next batch gathers, so 64 operations in flight cost a few fsyncs, not 64. Reads 
 caller's thread: in WAL mode they never wait for the writer.
 
 An operation that a caller waits for wakes the writer. A lazy one does not: it stays in the queue, in its order, and the
-next batch takes it along, `LAZY_SECONDS` after the last commit at the latest. Only a writer that found no lazy
-operation then has to be woken for the next.
+next batch takes it along, `LAZY_SECONDS` after the last commit. A writer that found none then has to be woken.
 
 Invariants
 ----------
-* A caller is told after the fsync, never before. Receipts are signed in the callback that brings the news of a commit,
-  so none can leave ahead of it (docs/decisions/0009-callbacks-and-group-commit.md).
+* A caller is told after the fsync, never before: no receipt leaves ahead of its commit (docs/decisions/0009).
 * Operations run in the order in which they were queued, lazy ones too.
-* An operation that raises is rolled back alone: with the transaction if it is the first of it, else to its savepoint.
-  A commit that fails fails its whole batch.
+* An operation that raises is rolled back alone; a commit that fails fails its whole batch.
 * No caller waits for ever: whatever goes wrong in the thread becomes the outcome of each operation of the batch.
 * No wake-up is lost. An operation is queued before its signal, and the writer takes the signals before the operations
   (`_gather`); it says that it watches before it looks at the queue (`_wait`).
@@ -23,13 +20,10 @@ Invariants
 What was tried
 --------------
 * A thread borrowed for each commit: the hand-over cost a third of the commit.
-* A task that waits for the commit and wakes the caller: two rounds of the event loop for one piece of news. `done` now
-  runs in the callback itself, outside of any task.
+* A task that waits for the commit and wakes the caller: two rounds of the event loop. `done` runs in the callback.
 * A signal for each lazy operation: waking a thread costs more than a statement.
-* A savepoint for each operation: the first one does not need it, and most batches of a quiet node have one.
-* Checkpoints where SQLite makes them, inside of a commit: a caller waited for them. They wait for a quiet moment.
-* To ask the folder, in the thread, why SQLite could not write: on a disk that was gone the question failed too, the
-  thread ended, and every caller waited for ever.
+* Checkpoints where SQLite makes them, inside of a commit: a caller waited for them.
+* To ask the folder, in the thread, why SQLite failed: on a lost disk that failed too, and callers waited for ever.
 """
 
 from __future__ import annotations
@@ -41,20 +35,19 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import TypeVar
 
 import anyio
 import anyio.lowlevel
 import anyio.to_thread
 
-from mcp_a2a.errors import McpA2AError
 from mcp_a2a.errors.machine import DatabaseDamagedError, HomeUnusableError
 from mcp_a2a.store.checked import forget_checked, looks, renew_checked
 from mcp_a2a.store.disk import unusable
 from mcp_a2a.store.loop_calls import call_soon_from_threads
+from mcp_a2a.store.pending_write import Landing, PendingWrite, log_failure
 
 logger = logging.getLogger(__name__)
 
@@ -68,37 +61,6 @@ IDLE_SECONDS = 0.5
 
 MAX_BATCH = 256
 """Operations in one transaction: beyond that a longer transaction saves nothing more."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Pending:
-    """An operation and what to do with its outcome, which is a value or an exception."""
-
-    run: Callable[[sqlite3.Connection], object]
-    done: Callable[[object], None]
-    awaited: bool = False
-
-
-class Landing(Generic[T]):
-    """An operation on its way to the disk."""
-
-    def __init__(self) -> None:
-        self._event = anyio.Event()
-        self._outcome: list[T | Exception] = []
-
-    def land(self, outcome: T | Exception) -> None:
-        """The commit is done."""
-        self._outcome.append(outcome)
-        self._event.set()
-
-    async def landed(self) -> T:
-        """Wait for the disk, come what may. The operation's exception is raised here."""
-        with anyio.CancelScope(shield=True):
-            await self._event.wait()
-        outcome = self._outcome[0]
-        if isinstance(outcome, Exception):
-            raise outcome
-        return outcome
 
 
 class Database:
@@ -121,13 +83,13 @@ class Database:
         self._reader = reader
         self._is_still = writer is None
         # A thread of our own rather than one borrowed per commit: handing over costs a third of the commit otherwise.
-        self._queued: deque[_Pending] = deque()
+        self._queued: deque[PendingWrite] = deque()
         self._signals: queue.SimpleQueue[bool] = queue.SimpleQueue()
         """Wake the writer after something was queued: True if a caller waits for it, False for a lazy operation."""
         self._is_watching = True
         """True if the writer looks for lazy operations by itself, within `LAZY_SECONDS`."""
         self._call_soon = call_soon_from_threads()
-        self._landed: deque[tuple[Sequence[_Pending], Sequence[object]]] = deque()
+        self._landed: deque[tuple[Sequence[PendingWrite], Sequence[object]]] = deque()
         self._after_commit: list[Callable[[], None]] = []
         self._uncheckpointed = True
         self._checkpoints = "PASSIVE"
@@ -216,17 +178,17 @@ class Database:
         """
         if awaited and self._closing:
             raise HomeUnusableError(str(self.path.parent), "the node is stopping")
-        self._put(_Pending(operation, done, awaited))  # type: ignore[arg-type]  # T is erased in the queue
+        self._put(PendingWrite(operation, done, awaited))  # type: ignore[arg-type]  # T is erased in the queue
 
     def enqueue_lazily(
         self, operation: Callable[[sqlite3.Connection], object], done: Callable[[object], None] | None = None
     ) -> None:
         """Queue an operation without a caller that waits: it rides with the next commit, or gets one soon."""
-        self._queued.append(_Pending(operation, done or log_failure))
+        self._queued.append(PendingWrite(operation, done or log_failure))
         if not self._is_watching:
             self._signals.put(False)  # noqa: FBT003  the element type of the queue
 
-    def _put(self, pending: _Pending) -> None:
+    def _put(self, pending: PendingWrite) -> None:
         self._queued.append(pending)
         self._signals.put(True)  # noqa: FBT003  as above
 
@@ -260,7 +222,7 @@ class Database:
                 self._landed.append((batch, self._outcomes(batch)))
                 self._call_soon(self._tell)
 
-    def _outcomes(self, batch: Sequence[_Pending]) -> Sequence[object]:
+    def _outcomes(self, batch: Sequence[PendingWrite]) -> Sequence[object]:
         """The outcome of each operation; whatever goes wrong, the callers are told, and the thread goes on."""
         try:
             return self._commit(batch)
@@ -270,7 +232,7 @@ class Database:
                 self._writer.execute("ROLLBACK")
             return [error] * len(batch)
 
-    def _gather(self) -> list[_Pending]:
+    def _gather(self) -> list[PendingWrite]:
         """Wait for something to do, and take everything that is queued then."""
         self._wait()
         self._is_watching = True
@@ -325,7 +287,7 @@ class Database:
             told = zip(*self._landed.popleft(), strict=True)
             _call_each([*(partial(pending.done, outcome) for pending, outcome in told), *self._after_commit])
 
-    def _commit(self, batch: Sequence[_Pending]) -> list[object]:
+    def _commit(self, batch: Sequence[PendingWrite]) -> list[object]:
         try:
             self._writer.execute("BEGIN IMMEDIATE")
             outcomes: list[object] = []
@@ -343,7 +305,7 @@ class Database:
             return [self._translated(error)] * len(batch)
         return outcomes
 
-    def _attempt(self, pending: _Pending, *, has_company: bool) -> object:
+    def _attempt(self, pending: PendingWrite, *, has_company: bool) -> object:
         if has_company:
             self._writer.execute("SAVEPOINT operation")
         try:
@@ -386,11 +348,3 @@ def _call_each(calls: Iterable[Callable[[], None]]) -> None:
 
 
 _OUR_FAULT = (sqlite3.ProgrammingError, sqlite3.IntegrityError, sqlite3.InterfaceError, sqlite3.NotSupportedError)
-
-
-def log_failure(outcome: object) -> None:
-    """Log the failure of an operation without a caller that waits."""
-    if isinstance(outcome, McpA2AError):
-        logger.warning("not stored: %s", outcome)
-    elif isinstance(outcome, Exception):
-        logger.error("an operation without a caller that waits failed", exc_info=outcome)

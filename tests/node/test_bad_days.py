@@ -23,7 +23,7 @@ from mcp_a2a.protocol.backoff import Backoff
 from mcp_a2a.protocol.did import PeerId
 from mcp_a2a.protocol.model import Delivery
 from mcp_a2a.protocol.moment import Moment
-from mcp_a2a.store.database import _Pending
+from mcp_a2a.store.pending_write import PendingWrite
 from tests.node.patience import set_patience
 from tests.node.world import Person, World, acquainted
 from tests.transports.memory import Faults, MemoryNetwork
@@ -330,7 +330,7 @@ def a_slow_disk(person: Person) -> Iterator[threading.Event]:
     database, began = person.node.context.database, threading.Event()
     commit = database._commit
 
-    def slowly(batch: Sequence[_Pending]) -> list[object]:
+    def slowly(batch: Sequence[PendingWrite]) -> list[object]:
         began.set()
         time.sleep(0.02)
         return commit(batch)

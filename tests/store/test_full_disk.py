@@ -23,10 +23,10 @@ from mcp_a2a.api.tasks import GetTaskRequest, ListTasksRequest, SendTaskRequest
 from mcp_a2a.errors.machine import HomeUnusableError, StorageFullError
 from mcp_a2a.protocol.control import Refused
 from mcp_a2a.protocol.model import Delivery
-from mcp_a2a.store.database import _Pending
 from mcp_a2a.store.disk import spare
 from mcp_a2a.store.journal import get_meta
 from mcp_a2a.store.opening import open_database
+from mcp_a2a.store.pending_write import PendingWrite
 from tests.node.outsider import outsider, task_letter
 from tests.node.patience import set_patience
 from tests.node.world import Person, World, acquainted
@@ -157,7 +157,7 @@ def switch(person: Person, monkeypatch: pytest.MonkeyPatch) -> Callable[[Literal
     database, turn = person.node.context.database, threading.Lock()
     commit = database._commit
 
-    def commit_in_turn(batch: Sequence[_Pending]) -> list[object]:
+    def commit_in_turn(batch: Sequence[PendingWrite]) -> list[object]:
         with turn:
             return commit(batch)
 

@@ -25,7 +25,7 @@ from mcp_a2a.protocol.task.events import Canceled, Replied, Spoken
 from mcp_a2a.protocol.task.machine import Change
 from mcp_a2a.protocol.task.table import can
 from mcp_a2a.protocol.task.task import Task
-from mcp_a2a.store.database import Landing
+from mcp_a2a.store.pending_write import Landing
 from mcp_a2a.store.records import get_task, has_task, save
 
 AHEAD_SECONDS = 1.0
