@@ -18,6 +18,7 @@ from mcp_a2a.errors.delivery import QueueFullError
 from mcp_a2a.errors.machine import HomeUnusableError
 from mcp_a2a.protocol.model import Delivery
 from mcp_a2a.protocol.moment import Moment
+from mcp_a2a.protocol.task.task import Task
 from mcp_a2a.store.leases import count_waiting
 from tests.node.world import Person, World, acquainted
 
@@ -177,3 +178,23 @@ async def test_a_task_is_leased_after_a_look_for_it_that_the_disk_has_failed(
         with pytest.raises(HomeUnusableError):
             await bob.api.call(CheckInboxRequest())
         assert [item.task_id for item in (await bob.api.call(CheckInboxRequest())).items] == [sent.task_id]
+
+
+async def test_a_listener_that_fails_keeps_no_caller_waiting(world: World) -> None:
+    def fail(_key: str, _task: Task | None) -> None:
+        raise RuntimeError("the news of a task cannot be read")
+
+    async with world.person("alice") as alice, world.person("bob") as bob:
+        await acquainted(alice, bob)
+        for person in (alice, bob):
+            person.node.context.task_changes.listeners.insert(0, fail)
+        with anyio.fail_after(60):
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(answer_one, bob)
+                view = await alice.api.call(SendTaskRequest(agent="bob", message="sum", wait_seconds=600))
+        assert view.state == Moment.COMPLETED
+
+
+async def answer_one(person: Person) -> None:
+    inbox = await person.api.call(CheckInboxRequest(wait_seconds=30))
+    await person.api.call(AnswerRequest(task_id=inbox.items[0].task_id, status="completed", text="42"))

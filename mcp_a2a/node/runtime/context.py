@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -18,6 +19,8 @@ from mcp_a2a.protocol.identity import Identity
 from mcp_a2a.protocol.task.task import Task
 from mcp_a2a.store.database import Database
 from mcp_a2a.store.spool import Spool
+
+logger = logging.getLogger(__name__)
 
 ID_SIZE = 16
 IDS_AT_ONCE = 64
@@ -56,9 +59,12 @@ class Changes:
         return change
 
     def notify(self, key: str = "", record: Task | None = None) -> None:
-        """Wake the waiters of the event of this key, or of `delivery_of` it."""
+        """Wake the waiters of the event of this key, or of `delivery_of` it, also if a listener fails."""
         for listener in self.listeners:
-            listener(key, record)
+            try:
+                listener(key, record)
+            except Exception:
+                logger.exception("a change of %s could not be told", key)
         self.wake(key, record)
         self.notify_delivery(key, record)
 

@@ -292,12 +292,12 @@ class Intake:
 
     def _taken(self, order: Order | None, fresh: Task | None) -> None:
         """Hand a new task on, or the place back that was reserved for one."""
-        if fresh is not None:
-            self.on_task(fresh)
         if order is not None:
             self._inbox.filled(order, fresh)
         elif fresh is not None:
             self._inbox.offer()
+        if fresh is not None:
+            self.on_task(fresh)
 
     # --- messages about a task -------------------------------------------------------------------
 
