@@ -15,7 +15,7 @@ import anyio.to_thread
 from mcp_a2a.config import Settings
 from mcp_a2a.node.ipc.caller import Caller
 from mcp_a2a.node.ipc.owner import Lock, SharedNode, share
-from mcp_a2a.node.worker.kin import hop_of_ancestors
+from mcp_a2a.node.worker.process_tree import hop_of_ancestors
 
 if TYPE_CHECKING:
     from mcp_a2a.ports import NodeApi

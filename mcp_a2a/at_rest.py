@@ -11,15 +11,15 @@ from contextlib import asynccontextmanager
 
 from mcp_a2a.config import Settings
 from mcp_a2a.node.api import LocalApi
-from mcp_a2a.node.resting import NoRelays, NothingYet, RestingApi
+from mcp_a2a.node.offline import NoRelays, NothingYet, RestingApi
 from mcp_a2a.node.running import rest_node
 from mcp_a2a.node.runtime.parts import NodeParts
 from mcp_a2a.protocol.model import AgentCard
 from mcp_a2a.protocol.names import memorable_name
 from mcp_a2a.store.keyfile import OwnDids, read_identity
 from mcp_a2a.store.network_folder import NetworkFolder
+from mcp_a2a.store.offline import DATABASE, NotStillError, still_database
 from mcp_a2a.store.owner_file import LOCK
-from mcp_a2a.store.still import DATABASE, NotStillError, still_database
 from mcp_a2a.uptime import Uptime, boot
 from mcp_a2a.version import __version__
 from mcp_a2a.wall_clock import wall_clock

@@ -43,11 +43,11 @@ from mcp_a2a.store.folder import open_folder
 from mcp_a2a.store.journal import Manner, keep_manner, kept_manner
 from mcp_a2a.store.keyfile import OwnDids, load_identity
 from mcp_a2a.store.network_folder import NetworkFolder
+from mcp_a2a.store.offline import DATABASE
 from mcp_a2a.store.opening import open_database
 from mcp_a2a.store.short_places import socket_path
-from mcp_a2a.store.still import DATABASE
 from mcp_a2a.store.waiting import anything_waits
-from mcp_a2a.store.workroom import sweep_rooms
+from mcp_a2a.store.work_folder import sweep_rooms
 from mcp_a2a.uptime import Uptime, boot
 from mcp_a2a.version import __version__
 from mcp_a2a.wall_clock import stamp_of_now, wall_clock

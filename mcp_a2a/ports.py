@@ -2,7 +2,7 @@
 
 | port | implemented by |
 |---|---|
-| `NodeApi` | `node.api.LocalApi` (the owner), `node.ipc.owner.SharedNode` (any process), `node.resting` (none) |
+| `NodeApi` | `node.api.LocalApi` (the owner), `node.ipc.owner.SharedNode` (any process), `node.offline` (none) |
 | `Transport`, `Link` | `mcp_a2a_transports.direct`, `.relay.client` |
 | `LinkHandler` | `node` |
 | `AddressLookup` | `mcp_a2a_transports.local`, `.mdns` |

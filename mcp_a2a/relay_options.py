@@ -11,7 +11,7 @@ from typing import Annotated
 
 from annotated_types import Ge, Gt, Interval
 
-from mcp_a2a.described import Told
+from mcp_a2a.setting_help import Told
 
 
 class RelayOptions:

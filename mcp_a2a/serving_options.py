@@ -11,7 +11,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from mcp_a2a.described import Told
+from mcp_a2a.setting_help import Told
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,8 +14,8 @@ from urllib.parse import SplitResult
 
 from mcp_a2a.errors.remedy import Remedy
 from mcp_a2a.errors.web import AddressNotAllowedError
+from mcp_a2a.protocol.forbidden_addresses import embedded, is_no_place
 from mcp_a2a.protocol.paths import ip_of
-from mcp_a2a.protocol.places import embedded, is_no_place
 from mcp_a2a.protocol.web_url import MAX_URL, WRITTEN, host_from_url, split_url, unreadable
 
 _NUMBER = re.compile(r"0x[0-9a-f]*|[0-9]+")

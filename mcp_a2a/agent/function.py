@@ -15,7 +15,7 @@ from mcp_a2a.agent.result import Results, outcome_of
 from mcp_a2a.agent.signature import ArgumentsError, Function, Signature
 from mcp_a2a.errors.machine import ConfigurationError
 from mcp_a2a.node.worker.job import Chunk, Outcome
-from mcp_a2a.node.worker.kin import HOP
+from mcp_a2a.node.worker.process_tree import HOP
 from mcp_a2a.node.worker.task_context import TaskContext
 from mcp_a2a.node.worker.thread import call_in_thread
 from mcp_a2a.protocol.model import AgentSkill

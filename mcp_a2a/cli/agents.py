@@ -17,7 +17,7 @@ from mcp_a2a.cli.generated import options_from
 from mcp_a2a.cli.help import HelpfulCommand, HelpfulGroup, help_of
 from mcp_a2a.cli.options import UsageError
 from mcp_a2a.cli.session import Session, session_of
-from mcp_a2a.node.files.beneath import write_new
+from mcp_a2a.node.files.safe_open import write_new
 from mcp_a2a.own_command import own_command
 from mcp_a2a.protocol.naming import shown_name, why_not_called
 from mcp_a2a.screen import put_end
@@ -124,7 +124,7 @@ def run_command(
     from mcp_a2a.agent.hosting import agent_settings
     from mcp_a2a.cli.serving import listening
     from mcp_a2a.node.worker.command import CommandSkill, Limits, cleaned_environment, find_command
-    from mcp_a2a.store.workroom import workroom
+    from mcp_a2a.store.work_folder import workroom
 
     if not command:
         raise UsageError("Name the program after two dashes: mcp-a2a agent exec --name rev -- rev")

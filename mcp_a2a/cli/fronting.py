@@ -48,7 +48,7 @@ def _load(flags: Mapping[str, object], verbosity: int) -> Settings:
 
 def _greet(plain: Plain | None, verbosity: int) -> Greeting:
     """The greeting for an owner, or for a session here, about this process."""
-    from mcp_a2a.node.worker.kin import hop_of_ancestors
+    from mcp_a2a.node.worker.process_tree import hop_of_ancestors
 
     plain = plain or Plain()
     return Greeting(

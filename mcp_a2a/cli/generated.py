@@ -9,8 +9,8 @@ from typing import Annotated, Literal, get_args, get_origin, get_type_hints
 
 import typer
 
-from mcp_a2a.described import Told
 from mcp_a2a.serving_options import flag_of
+from mcp_a2a.setting_help import Told
 
 Command = Callable[..., None]  # type: ignore[explicit-any]  # each command has its own options
 Decorator = Callable[[Command], Command]

@@ -15,7 +15,7 @@ from mcp_a2a.cli.columns import Cell, Table
 from mcp_a2a.cli.options import Options
 from mcp_a2a.cli.remedies import WORDS
 from mcp_a2a.errors import McpA2AError
-from mcp_a2a.node.ipc.told import Told, fields_of
+from mcp_a2a.node.ipc.view_reader import Told, fields_of
 from mcp_a2a.own_command import typeable
 from mcp_a2a.protocol.text import clean, cleaned_value
 from mcp_a2a.protocol.web_url import with_short_urls

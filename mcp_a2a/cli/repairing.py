@@ -69,8 +69,8 @@ def repair(context: typer.Context) -> None:
 
 
 async def _repair(folder: Path) -> Repaired:
+    from mcp_a2a.store.offline import DATABASE
     from mcp_a2a.store.repair import repair as repair_database
-    from mcp_a2a.store.still import DATABASE
     from mcp_a2a.wall_clock import stamp_of_now
 
     stamp = stamp_of_now()

@@ -140,7 +140,7 @@ class Session:
         from mcp_a2a.at_rest import resting_node
         from mcp_a2a.errors.machine import DatabaseDamagedError, HomeUnusableError
         from mcp_a2a.loop import run
-        from mcp_a2a.store.still import NotStillError
+        from mcp_a2a.store.offline import NotStillError
 
         settings = self.settings()
 

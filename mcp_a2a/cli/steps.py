@@ -26,7 +26,7 @@ Question: TypeAlias = "tuple[str, Mapping[str, JsonValue]]"
 """An operation of `NodeApi`, and the fields of its request."""
 
 Steps: TypeAlias = Generator[Question, object, T]
-"""Each question is answered by its view, or by what has the same attributes (`node.ipc.told`)."""
+"""Each question is answered by its view, or by what has the same attributes (`node.ipc.view_reader`)."""
 
 
 def answered(steps: Steps[T], looking: Glance) -> T:

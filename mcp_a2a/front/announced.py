@@ -45,7 +45,7 @@ class Announced:
         self._answers: Object | None = None
         self._era: str | None = None
         self._probed = False
-        """True if nothing but probes was seen: then a handshake begins anew (`server.eras`)."""
+        """True if nothing but probes was seen: then a handshake begins anew (`server.protocol_eras`)."""
         self.certain = True
         """True if what the session would answer is known."""
 

@@ -18,7 +18,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from mcp_a2a.front.announced import Announced
-from mcp_a2a.front.behind import Behind
+from mcp_a2a.front.background_imports import Behind
 from mcp_a2a.front.client import ClientPipe, write_log
 from mcp_a2a.front.frames import Frame, Greeting, Kind, frame_of
 from mcp_a2a.front.handover import Handover

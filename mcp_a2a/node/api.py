@@ -5,11 +5,11 @@ from __future__ import annotations
 from mcp_a2a.node.agents.discovery import Discovery
 from mcp_a2a.node.agents.known_agents import KnownAgents
 from mcp_a2a.node.agents.own_agent import OwnAgent
-from mcp_a2a.node.agents.patience import Patience
 from mcp_a2a.node.agents.questions import Agents, Pings
 from mcp_a2a.node.agents.reach import Reach
 from mcp_a2a.node.agents.search import Search
 from mcp_a2a.node.agents.selection import Selector
+from mcp_a2a.node.agents.startup_wait import Patience
 from mcp_a2a.node.networks.inviting import Inviting
 from mcp_a2a.node.networks.joining import Joining
 from mcp_a2a.node.networks.membership import Membership

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 import anyio
 
+from mcp_a2a.node.address_change import Moves
 from mcp_a2a.node.delivery.outbox import Outbox
 from mcp_a2a.node.housekeeping import Housekeeping
-from mcp_a2a.node.moves import Moves
 from mcp_a2a.node.networks.listings import Listings
 from mcp_a2a.node.peers.directory import Directory
 from mcp_a2a.node.peers.lookups import Lookups

@@ -12,6 +12,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 import anyio
 
+from mcp_a2a.node.address_change import Moves
 from mcp_a2a.node.agents.agent_views import AgentViews
 from mcp_a2a.node.clock_watch import ClockWatch
 from mcp_a2a.node.delivery.inquiry import Inquiry
@@ -20,7 +21,6 @@ from mcp_a2a.node.delivery.outcomes import Outcomes
 from mcp_a2a.node.files.attaching import Attaching
 from mcp_a2a.node.files.files import Files
 from mcp_a2a.node.housekeeping import Housekeeping
-from mcp_a2a.node.moves import Moves
 from mcp_a2a.node.networks.listings import Listings
 from mcp_a2a.node.networks.networks import Networks
 from mcp_a2a.node.networks.publishing import Publishing
@@ -28,11 +28,11 @@ from mcp_a2a.node.peers.consent import ConsentBook
 from mcp_a2a.node.peers.dialer import Dialer
 from mcp_a2a.node.peers.directory import Directory
 from mcp_a2a.node.peers.duplicate_keys import DuplicateKeys
+from mcp_a2a.node.peers.keyed_urls import Ways
 from mcp_a2a.node.peers.lookups import Lookups
 from mcp_a2a.node.peers.own_advert import OwnAdvert
 from mcp_a2a.node.peers.peer import Peer
 from mcp_a2a.node.peers.trust import TrustBook
-from mcp_a2a.node.peers.ways import Ways
 from mcp_a2a.node.peers.web_book import WebBook
 from mcp_a2a.node.runtime.context import Context
 from mcp_a2a.node.runtime.parts import NodeParts

@@ -21,7 +21,7 @@ from mcp_a2a.protocol.paths import by_source, route_word
 from mcp_a2a.protocol.task.task import ErrorDetail
 from mcp_a2a.protocol.text import preview
 from mcp_a2a.protocol.untrusted import WHOLE, Asked, Fact, Name, PeerText, Who
-from mcp_a2a.server.room import PAGE_CHARS, fitting
+from mcp_a2a.server.result_size import PAGE_CHARS, fitting
 
 FILES_LISTED = 32
 """Files of a task that are listed; save_files writes the others as well."""

@@ -21,7 +21,7 @@ from mcp_a2a.server.context import Call, answer, node_of, while_reporting
 from mcp_a2a.server.fence import Fence, label
 from mcp_a2a.server.files import Files, attachments, file_lines, roots_of
 from mcp_a2a.server.prose import data_parts, task_lines
-from mcp_a2a.server.room import PAGE_WEIGHT, RESULT_WEIGHT, fitting
+from mcp_a2a.server.result_size import PAGE_WEIGHT, RESULT_WEIGHT, fitting
 
 _FACTS = 1_400
 """Weight of what a task has besides words and files."""

@@ -22,9 +22,9 @@ from typing_extensions import override
 from mcp_a2a.front.frames import Decoder, Frame, Greeting, Kind
 from mcp_a2a.front.journal import MAX_KEPT
 from mcp_a2a.node.ipc.caller import Caller, LentNode
-from mcp_a2a.server.eras import Client, serve_streams
 from mcp_a2a.server.lines import FromClient, ToClient, Unreadable
 from mcp_a2a.server.pipes import Refusals, from_client, text_of
+from mcp_a2a.server.protocol_eras import Client, serve_streams
 from mcp_a2a.server.sdk import Messages, Unclosed
 from mcp_a2a.server.session_log import SessionLog, session_log
 from mcp_a2a.server.surface import build_server

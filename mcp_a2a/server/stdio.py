@@ -9,8 +9,8 @@ import anyio
 from mcp.server import MCPServer
 
 from mcp_a2a.server.closing import stop_on_signal
-from mcp_a2a.server.eras import Client, serve_streams
 from mcp_a2a.server.pipes import open_stdio
+from mcp_a2a.server.protocol_eras import Client, serve_streams
 from mcp_a2a.server.sdk import LifespanT
 
 if TYPE_CHECKING:

@@ -43,7 +43,7 @@ from mcp_a2a.server.fence import LIST_NOTICE, Fence
 from mcp_a2a.server.files import Files, attachments, roots_of
 from mcp_a2a.server.following import FIRST_SECONDS, followed, while_telling
 from mcp_a2a.server.prose import asked, headline, task_lines
-from mcp_a2a.server.room import PAGE_CHARS
+from mcp_a2a.server.result_size import PAGE_CHARS
 
 LISTED_TASKS = 12
 """Tasks that one result has room for, whatever was asked for; the cursor goes on behind them."""

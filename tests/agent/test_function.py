@@ -20,7 +20,7 @@ from mcp_a2a.agent.function import FunctionSkill, SkillNotes
 from mcp_a2a.agent.result import File, outcome_of
 from mcp_a2a.errors.machine import ConfigurationError
 from mcp_a2a.node.worker.job import Chunk, Outcome
-from mcp_a2a.node.worker.kin import HOP
+from mcp_a2a.node.worker.process_tree import HOP
 from mcp_a2a.node.worker.task_context import TaskContext
 from mcp_a2a.protocol.model import Artifact, Message, Part, Role
 from tests.agent.jobs import Recorder, task_of

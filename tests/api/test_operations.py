@@ -36,7 +36,7 @@ from mcp_a2a.node.networks.inviting import Inviting
 from mcp_a2a.node.networks.joining import Joining
 from mcp_a2a.node.networks.membership import Membership
 from mcp_a2a.node.networks.renewal import Renewal
-from mcp_a2a.node.resting import NothingYet, RestingApi
+from mcp_a2a.node.offline import NothingYet, RestingApi
 from mcp_a2a.node.runtime.handlers import MARK, LocalNode, answers, handlers_of
 from mcp_a2a.node.tasks.a2a_tasks import A2ATasks
 from mcp_a2a.node.tasks.forgetting import Forgetting

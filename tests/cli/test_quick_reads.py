@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from mcp_a2a.cli import session
-from mcp_a2a.store import still
+from mcp_a2a.store import offline
 from tests.cli.conftest import two_agents
 from tests.cli.inside import Finished, call
 from tests.cli.test_lightness import ONE_COMMAND, heavy, modules_of
@@ -53,7 +53,7 @@ def words_of(read: str, task: str) -> list[str]:
 def by_the_models(monkeypatch: pytest.MonkeyPatch) -> None:
     """The next command is none that is quick: it goes to the node that runs, after one look whether that leaves."""
     monkeypatch.setattr(session, "read_plain", lambda *_: None)
-    monkeypatch.setattr(still, "TRIES", 1)
+    monkeypatch.setattr(offline, "TRIES", 1)
 
 
 def steady(finished: Finished) -> tuple[int, str, str]:

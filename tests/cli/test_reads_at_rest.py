@@ -21,10 +21,10 @@ from mcp_a2a.cli import session
 from mcp_a2a.cli.exits import Exit
 from mcp_a2a.protocol.model import Delivery, TaskState, TaskStatus
 from mcp_a2a.store.journal import OutboxRow, PeerRow, put_outbox, save_peer
+from mcp_a2a.store.offline import NotStillError, still_database
 from mcp_a2a.store.opening import open_database
 from mcp_a2a.store.records import insert_task
 from mcp_a2a.store.schema import VERSION
-from mcp_a2a.store.still import NotStillError, still_database
 from tests.cli.inside import call
 
 NOBODY = 65534

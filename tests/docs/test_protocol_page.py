@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from mcp_a2a.node.delivery.words import FILE_LOST, REFUSALS, RELAY_REFUSALS, TOO_LARGE_FOR_RELAY
+from mcp_a2a.node.delivery.reasons import FILE_LOST, REFUSALS, RELAY_REFUSALS, TOO_LARGE_FOR_RELAY
 from mcp_a2a.protocol.blob import CHUNK_SIZE, MAX_FILE_SIZE, METADATA_KEY, PIECE_SIZE
 from mcp_a2a.protocol.control import LINK_VERSION, MAX_FRAME, MAX_TEXT_FRAME, ByeCode
 from mcp_a2a.protocol.envelope import MAX_ENVELOPE, MAX_PAYLOAD

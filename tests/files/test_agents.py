@@ -21,7 +21,7 @@ from mcp_a2a.node.worker.command import CommandSkill, Limits
 from mcp_a2a.node.worker.task_context import Handler
 from mcp_a2a.node.worker.worker import Worker
 from mcp_a2a.protocol.moment import Moment
-from mcp_a2a.store.workroom import Workroom
+from mcp_a2a.store.work_folder import Workroom
 from tests.files.scenes import MIB, sha256, some_file, task
 from tests.node.world import Person, World, acquainted
 

@@ -23,13 +23,13 @@ from mcp_a2a.api.files import Attachments, FileArg, SaveFilesRequest
 from mcp_a2a.errors.tasks import FileError
 from mcp_a2a.node.files import attaching as attaching_module
 from mcp_a2a.node.files.attaching import Attaching
-from mcp_a2a.node.files.beneath import open_resolved
+from mcp_a2a.node.files.safe_open import open_resolved
 from mcp_a2a.node.files.withheld import CheckedFile, check_name
 from mcp_a2a.protocol.blob import CHUNK_SIZE, MAX_INLINE_SIZE
 from mcp_a2a.protocol.ticket import PREFIX
 from mcp_a2a.store.keyfile import KEY_FILE, load_identity
 from mcp_a2a.store.schema import MIGRATIONS
-from mcp_a2a.store.workroom import workroom
+from mcp_a2a.store.work_folder import workroom
 from tests.files.scenes import MIB, answer, next_item, some_file, task
 from tests.node.world import World, acquainted
 

@@ -11,7 +11,7 @@ from mcp.types import JSONRPCRequest, JSONRPCResponse
 from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS, MODERN_PROTOCOL_VERSIONS
 
 from mcp_a2a.front.announced import FILE
-from mcp_a2a.server.eras import serve_streams
+from mcp_a2a.server.protocol_eras import serve_streams
 from mcp_a2a.server.surface import build_server
 from mcp_a2a.version import __version__
 

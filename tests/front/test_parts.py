@@ -24,7 +24,7 @@ from mcp_a2a.front.silence import (
 )
 from mcp_a2a.front.splitting import EDGE_BYTES, MAX_LINE_BYTES, Overlong, Splitter
 from mcp_a2a.server import session_log
-from mcp_a2a.server.eras import Questions
+from mcp_a2a.server.protocol_eras import Questions
 from mcp_a2a.server.session_log import SessionLog
 
 # --- lines ----------------------------------------------------------------------------------------

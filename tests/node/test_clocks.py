@@ -18,15 +18,15 @@ from mcp_a2a.api.tasks import GetTaskRequest, SendTaskRequest, TaskView
 from mcp_a2a.errors.agents import PeerNotFoundError
 from mcp_a2a.errors.tasks import TaskNotFoundError
 from mcp_a2a.node import housekeeping as housekeeping_module
-from mcp_a2a.node.agents import patience
+from mcp_a2a.node.agents import startup_wait
 from mcp_a2a.node.runtime.clocks import Clocks
 from mcp_a2a.ports import Link
 from mcp_a2a.protocol.backoff import Backoff
+from mcp_a2a.protocol.clock_evidence import MAX_WITNESSES
 from mcp_a2a.protocol.control import Delivered, Refused
 from mcp_a2a.protocol.identity import Identity
 from mcp_a2a.protocol.model import Delivery
 from mcp_a2a.protocol.moment import Moment
-from mcp_a2a.protocol.witness import MAX_WITNESSES
 from mcp_a2a.store import forgetting, records
 from mcp_a2a.store.journal import get_meta, set_meta
 from tests.node.outsider import outsider, sealed, task_letter
@@ -228,7 +228,7 @@ async def test_whose_clock_is_off_is_said_by_the_first_look_at_agents_that_are_k
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, seconds in {"YOUNG": 60.0, "GREETING": 60.0, "SETTLE_LOCAL": 0.0, "SETTLE_DIALLING": 0.0}.items():
-        monkeypatch.setattr(patience, f"{name}_SECONDS", seconds)
+        monkeypatch.setattr(startup_wait, f"{name}_SECONDS", seconds)
     async with world.person("alice") as alice, world.person("bob") as bob:
         await acquainted(alice, bob)
     async with world.person("alice") as alice, world.person("bob", clock=clock(12 * DAY)) as bob:
@@ -272,7 +272,7 @@ async def test_a_minute_of_a_clock_that_is_ahead_deletes_nothing(
     world: World, monkeypatch: pytest.MonkeyPatch, days: int
 ) -> None:
     monkeypatch.setattr("mcp_a2a.node.housekeeping.HOUSEKEEPING_SECONDS", 0.01)
-    monkeypatch.setattr("mcp_a2a.node.moves.ADDRESS_SECONDS", 0.0)
+    monkeypatch.setattr("mcp_a2a.node.address_change.ADDRESS_SECONDS", 0.0)
     async with world.person("alice") as alice, world.person("bob") as bob:
         await acquainted(alice, bob)
         done = await a_task(alice, bob)
@@ -355,7 +355,7 @@ async def test_a_task_that_was_forgotten_is_not_taken_again_when_the_clock_is_se
     world: World, monkeypatch: pytest.MonkeyPatch, days_back: int
 ) -> None:
     monkeypatch.setattr("mcp_a2a.node.housekeeping.HOUSEKEEPING_SECONDS", 0.01)
-    monkeypatch.setattr("mcp_a2a.node.moves.ADDRESS_SECONDS", 0.0)
+    monkeypatch.setattr("mcp_a2a.node.address_change.ADDRESS_SECONDS", 0.0)
     async with world.person("bob") as bob, outsider(world.network, "alice", world.identity("alice")) as alice:
         now = world.clock()
         link = await alice.dial(bob)

@@ -15,8 +15,8 @@ import pytest
 from mcp_a2a.errors.machine import ConfigurationError
 from mcp_a2a.node.worker.command import CommandSkill, Limits, cleaned_environment, find_command
 from mcp_a2a.node.worker.job import Crashed, Outcome
-from mcp_a2a.node.worker.kin import session_members
-from mcp_a2a.store.workroom import Workroom
+from mcp_a2a.node.worker.process_tree import session_members
+from mcp_a2a.store.work_folder import Workroom
 from tests.agent.jobs import gone, task_of
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="POSIX sessions")

@@ -25,8 +25,8 @@ from mcp_a2a.api.view import AgentRef
 from mcp_a2a.errors.machine import NodeSilentError
 from mcp_a2a.errors.tasks import TaskNotFoundError
 from mcp_a2a.node.ipc.glance import NoGlanceError, glance
-from mcp_a2a.node.ipc.told import Told, fields_of
-from mcp_a2a.node.ipc.writing_down import written_down
+from mcp_a2a.node.ipc.view_reader import Told, fields_of
+from mcp_a2a.node.ipc.view_writer import written_down
 from mcp_a2a.protocol.model import Delivery, Part
 from mcp_a2a.protocol.moment import Moment
 from mcp_a2a.protocol.task.task import ErrorDetail

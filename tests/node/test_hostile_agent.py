@@ -76,7 +76,7 @@ async def test_a_result_that_never_ends_ends_its_task_with_what_there_was(
     body_of: Callable[[int], UpdateBody],
     seqs: tuple[int, ...],
 ) -> None:
-    monkeypatch.setattr("mcp_a2a.protocol.task.told.MAX_RESULT", 10_000)
+    monkeypatch.setattr("mcp_a2a.protocol.task.updates.MAX_RESULT", 10_000)
     async with world.person("alice") as alice, outsider(world.network, "evil") as evil:
         link, sent = await given_a_task(alice, evil)
         me, view = alice.node.context.me, sent

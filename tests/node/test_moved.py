@@ -9,7 +9,7 @@ import pytest
 
 from mcp_a2a.api.diagnostics import NetcheckRequest
 from mcp_a2a.api.networks import InviteRequest
-from mcp_a2a.node.moves import MOVED_SECONDS
+from mcp_a2a.node.address_change import MOVED_SECONDS
 from mcp_a2a.node.node import Node
 from mcp_a2a.node.peers.peer import Peer
 from mcp_a2a.ports import Sighting
@@ -63,7 +63,7 @@ async def test_a_silent_link_is_given_up_soon_once_a_record_names_another_addres
 async def test_a_liar_that_names_another_address_costs_a_link_nothing_but_a_sign_of_life(
     world: World, asked: list[tuple[DrivenLink, float]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mcp_a2a.node.moves.MOVED_SECONDS", 0.3)
+    monkeypatch.setattr("mcp_a2a.node.address_change.MOVED_SECONDS", 0.3)
     async with world.person("alice") as alice, world.person("bob") as bob:
         peer = say(alice, bob)
         await until(lambda: any(link.route == "lan" and link.rtt_seconds is not None for link in peer.links))
@@ -137,7 +137,7 @@ async def test_a_machine_that_has_slept_tries_its_links_and_looks_round(
 async def test_an_address_with_a_zone_is_told_to_no_other_machine(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mcp_a2a.node.moves.ADDRESS_SECONDS", 0.01)
+    monkeypatch.setattr("mcp_a2a.node.address_change.ADDRESS_SECONDS", 0.01)
     world.places = [DirectAddr("192.168.1.5", 7301), DirectAddr("fd77::5", 7301), DirectAddr("fe80::5%v0", 7301)]
     async with world.person("alice") as alice:
         told = ("192.168.1.5:7301", "[fd77::5]:7301")

@@ -32,7 +32,7 @@ from mcp_a2a.errors.delivery import TooLargeError
 from mcp_a2a.errors.machine import ConfigurationError, HomeUnusableError, NodeSilentError
 from mcp_a2a.errors.tasks import LeaseLostError, TaskNotFoundError
 from mcp_a2a.front.frames import call_age
-from mcp_a2a.node.agents import patience
+from mcp_a2a.node.agents import startup_wait
 from mcp_a2a.node.ipc import client
 from mcp_a2a.node.ipc import owner as shared
 from mcp_a2a.node.ipc.owner import SharedNode, share
@@ -136,7 +136,7 @@ async def test_an_agent_that_starts_now_is_found_by_a_node_that_is_not_young(
 ) -> None:
     for interval in ("REST_SECONDS", "MAX_REST_SECONDS"):
         monkeypatch.setattr(local, interval, 3600.0)  # it looks by itself at its start, and never again
-    monkeypatch.setattr(patience, "SETTLE_LOCAL_SECONDS", 0.0)
+    monkeypatch.setattr(startup_wait, "SETTLE_LOCAL_SECONDS", 0.0)
     async with open_node(settings(home)) as sender:
         assert (await sender.call(DiscoverRequest())).agents == ()
         async with open_node(settings(home, "worker")):

@@ -14,7 +14,7 @@ import pytest
 from mcp_a2a.api.inbox import CheckInboxRequest
 from mcp_a2a.api.tasks import GetTaskRequest, ListTasksRequest, SendTaskRequest, TaskView
 from mcp_a2a.node.delivery.model import Route, Way
-from mcp_a2a.node.delivery.words import relay_refusal
+from mcp_a2a.node.delivery.reasons import relay_refusal
 from mcp_a2a.ports import Link
 from mcp_a2a.protocol.control import Answer, Delivered, Held, Refused, Stored
 from mcp_a2a.protocol.did import PeerId

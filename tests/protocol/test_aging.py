@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mcp_a2a.protocol.aging import MAX_DOUBT_SECONDS, MAX_PACE, Aging, Mark
+from mcp_a2a.protocol.clock_evidence import MAX_WITNESSES, Witnesses
 from mcp_a2a.protocol.identity import Identity
-from mcp_a2a.protocol.witness import MAX_WITNESSES, Witnesses
 
 NOW = 1_790_000_000.0
 DAY = 86_400.0

@@ -9,9 +9,9 @@ import pytest
 from mcp_a2a.a2a.addresses import as_typed, check_addresses, check_url
 from mcp_a2a.a2a.client_card import mended
 from mcp_a2a.errors.web import AddressNotAllowedError
+from mcp_a2a.protocol.forbidden_addresses import is_no_place
 from mcp_a2a.protocol.link_places import MAX_STRANGERS_PER_HOST, Place, Standing, find_place
 from mcp_a2a.protocol.pending_connections import host_in, host_of, is_here
-from mcp_a2a.protocol.places import is_no_place
 from mcp_a2a.protocol.relay_url import parse_relay_url
 from mcp_a2a.protocol.web_url import (
     agent_url,

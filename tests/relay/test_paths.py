@@ -16,7 +16,7 @@ from mcp_a2a.api.inbox import CheckInboxRequest
 from mcp_a2a.api.networks import InviteRequest, JoinRequest
 from mcp_a2a.api.tasks import GetTaskRequest, SendTaskRequest, TaskView
 from mcp_a2a.errors.delivery import NoRouteError
-from mcp_a2a.node import moves
+from mcp_a2a.node import address_change
 from mcp_a2a.node.delivery import patience
 from mcp_a2a.protocol import heartbeat
 from mcp_a2a.protocol.did import PeerId
@@ -111,9 +111,9 @@ async def test_a_message_that_waits_on_a_silent_direct_link_goes_by_the_relay(
 
 
 async def test_links_are_made_anew_when_this_machine_has_moved(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert moves.ADDRESS_SECONDS + moves.MOVED_SECONDS <= 5.0, "five seconds are promised"
-    monkeypatch.setattr("mcp_a2a.node.moves.ADDRESS_SECONDS", 0.1)
-    monkeypatch.setattr("mcp_a2a.node.moves.MOVED_SECONDS", 0.3)
+    assert address_change.ADDRESS_SECONDS + address_change.MOVED_SECONDS <= 5.0, "five seconds are promised"
+    monkeypatch.setattr("mcp_a2a.node.address_change.ADDRESS_SECONDS", 0.1)
+    monkeypatch.setattr("mcp_a2a.node.address_change.MOVED_SECONDS", 0.3)
     relay = ScriptedRelay()
     async with relay.serve(), members(world, relay) as (alice, bob):
         alice.sees(bob)

@@ -10,7 +10,7 @@ import pytest
 
 from mcp_a2a.protocol.naming import SHORT_KEY, short_key
 from mcp_a2a.server.fence import CUT, Fence, label, shown_who, unwrapped, whole_label
-from mcp_a2a.server.room import PAGE_CHARS
+from mcp_a2a.server.result_size import PAGE_CHARS
 from tests.server.standin import DID
 
 SHORT = short_key(DID)

@@ -30,7 +30,7 @@ from mcp_a2a.server.address import Listen
 from mcp_a2a.server.http import MAX_BODY_BYTES, serve_http
 from mcp_a2a.server.surface import build_server
 from tests.server.standin import StandIn
-from tests.server.test_eras import INITIALIZE
+from tests.server.test_protocol_eras import INITIALIZE
 
 TOKEN = "a-token-of-at-least-forty-three-characters-0"  # noqa: S105  of this test
 

@@ -53,7 +53,7 @@ from mcp_a2a.server.brief import brief_task
 from mcp_a2a.server.fence import Fence
 from mcp_a2a.server.outgoing import for_models, for_programs, shows_of
 from mcp_a2a.server.prose import data_parts
-from mcp_a2a.server.room import PAGE_CHARS, PAGE_WEIGHT
+from mcp_a2a.server.result_size import PAGE_CHARS, PAGE_WEIGHT
 from mcp_a2a.server.surface import build_server
 from tests.server.standin import DID, OTHER_DID, WORDS, StandIn, agent, contact, leased, status, task
 

@@ -18,7 +18,7 @@ from mcp_a2a.app import open_node
 from mcp_a2a.config import Settings
 from mcp_a2a.node.ipc.owner import SharedNode
 from mcp_a2a.server.fence import unwrapped
-from mcp_a2a.server.room import PAGE_CHARS
+from mcp_a2a.server.result_size import PAGE_CHARS
 from mcp_a2a.server.surface import build_server
 from tests.server.test_contacts import Person
 from tests.server.test_tools import outside_fences, text_of

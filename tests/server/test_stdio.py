@@ -15,7 +15,7 @@ import pytest
 from mcp.client import Client
 from mcp.client.stdio import StdioServerParameters, stdio_client
 
-from tests.server.test_eras import INITIALIZE, envelope
+from tests.server.test_protocol_eras import INITIALIZE, envelope
 
 pytestmark = pytest.mark.slow
 

@@ -40,7 +40,7 @@ from mcp_a2a.server.arguments import ADDED
 from mcp_a2a.server.fence import unwrapped
 from mcp_a2a.server.following import FIRST_SECONDS
 from mcp_a2a.server.outgoing import NOTICE
-from mcp_a2a.server.room import PAGE_CHARS
+from mcp_a2a.server.result_size import PAGE_CHARS
 from mcp_a2a.server.surface import INSTRUCTIONS, build_server
 from mcp_a2a.server.tasks import LISTED_TASKS
 from tests.server.standin import CARD, DID, OTHER_DID, StandIn, agent, leased, status, task

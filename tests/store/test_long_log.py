@@ -9,7 +9,7 @@ import pytest
 from mcp_a2a.protocol.model import TaskState
 from mcp_a2a.protocol.payload import UpdateBody
 from mcp_a2a.protocol.task import events as e
-from mcp_a2a.protocol.task.told import facts_of
+from mcp_a2a.protocol.task.updates import facts_of
 from mcp_a2a.store import task_events
 from mcp_a2a.store.records import find_task
 from mcp_a2a.store.task_events import cursor_of, page_after

@@ -12,6 +12,7 @@ import pytest
 from mcp_a2a.front.owner import take_lock
 from mcp_a2a.store.folder_lock import lock_folder
 from mcp_a2a.store.keyfile import published_did
+from mcp_a2a.store.offline import NotStillError, still_database
 from mcp_a2a.store.owner_file import (
     LOCK,
     NAME,
@@ -23,7 +24,6 @@ from mcp_a2a.store.owner_file import (
     read_owner,
     write_owner,
 )
-from mcp_a2a.store.still import NotStillError, still_database
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only there the system tells who holds a lock")
 

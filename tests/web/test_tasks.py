@@ -445,7 +445,7 @@ LARGE: dict[str, dict[str, object]] = {
 async def test_whatever_an_agent_sends_counts_towards_what_is_kept(
     world: World, monkeypatch: pytest.MonkeyPatch, what: str
 ) -> None:
-    monkeypatch.setattr("mcp_a2a.protocol.task.told.MAX_RESULT", 10_000)
+    monkeypatch.setattr("mcp_a2a.protocol.task.updates.MAX_RESULT", 10_000)
 
     async def answer(_: Heard) -> object:
         large = [{"artifactId": f"a{number}", **LARGE[what]} for number in range(20)]
@@ -462,7 +462,7 @@ async def test_whatever_an_agent_sends_counts_towards_what_is_kept(
 async def test_what_takes_the_place_of_something_does_not_count_twice(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mcp_a2a.protocol.task.told.MAX_RESULT", 10_000)
+    monkeypatch.setattr("mcp_a2a.protocol.task.updates.MAX_RESULT", 10_000)
 
     async def answer(_: Heard) -> object:
         return [

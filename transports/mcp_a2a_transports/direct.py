@@ -14,9 +14,9 @@ from typing_extensions import override
 from mcp_a2a.errors.delivery import LinkError
 from mcp_a2a.ports import Credentials, Link, LinkHandler, Transport
 from mcp_a2a.protocol.did import PeerId
+from mcp_a2a.protocol.forbidden_addresses import embedded, is_no_place, is_this_machine
 from mcp_a2a.protocol.handshake import Side, Target
 from mcp_a2a.protocol.paths import DirectAddr, TransportAddr
-from mcp_a2a.protocol.places import embedded, is_no_place, is_this_machine
 from mcp_a2a_transports._dialling import connect, open_client
 from mcp_a2a_transports._link_server import PATH, bind, open_node_server
 from mcp_a2a_transports._links import Links, answered_in_time, keep_links

@@ -22,8 +22,8 @@ from typing import TypeAlias
 import anyio
 import ifaddr
 
+from mcp_a2a.protocol.forbidden_addresses import embedded, is_metadata
 from mcp_a2a.protocol.paths import Ip, ip_of, ip_text
-from mcp_a2a.protocol.places import embedded, is_metadata
 from mcp_a2a_transports._kernel_notices import kernel_notices, read_all
 from mcp_a2a_transports._tasks import background_tasks
 

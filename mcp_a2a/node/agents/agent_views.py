@@ -9,9 +9,9 @@ from mcp_a2a.node.delivery.outbox import Outbox
 from mcp_a2a.node.networks.networks import Networks
 from mcp_a2a.node.peers.agents import RemoteAgent
 from mcp_a2a.node.peers.directory import Directory
+from mcp_a2a.node.peers.keyed_urls import Ways
 from mcp_a2a.node.peers.peer_views import agent_view
 from mcp_a2a.node.peers.trust import TrustBook
-from mcp_a2a.node.peers.ways import Ways
 from mcp_a2a.node.runtime.clocks import Clocks
 from mcp_a2a.protocol.did import PeerId
 from mcp_a2a.protocol.names import memorable_name

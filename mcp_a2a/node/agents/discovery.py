@@ -10,13 +10,13 @@ import anyio
 
 from mcp_a2a.api.agents import AgentView, DiscoverRequest, DiscoverView
 from mcp_a2a.node.agents.agent_views import AgentViews
-from mcp_a2a.node.agents.patience import Patience
+from mcp_a2a.node.agents.startup_wait import Patience
 from mcp_a2a.node.peers.agents import RemoteAgent, has_skill, speed
 from mcp_a2a.node.peers.directory import Directory
+from mcp_a2a.node.peers.keyed_urls import Ways
 from mcp_a2a.node.peers.lookups import Lookups
 from mcp_a2a.node.peers.peer import Peer
 from mcp_a2a.node.peers.trust import TrustBook
-from mcp_a2a.node.peers.ways import Ways
 from mcp_a2a.node.runtime.handlers import answers
 from mcp_a2a.plurals import many
 from mcp_a2a.protocol.naming import skeleton

@@ -14,7 +14,7 @@ from mcp_a2a.node.peers.agents import RemoteAgent
 from mcp_a2a.node.peers.consent import ConsentBook, shown_key
 from mcp_a2a.node.peers.dialer import Dialer
 from mcp_a2a.node.peers.directory import Directory
-from mcp_a2a.node.peers.ways import Ways
+from mcp_a2a.node.peers.keyed_urls import Ways
 from mcp_a2a.node.peers.web_book import WebBook
 from mcp_a2a.node.runtime.context import Context
 from mcp_a2a.node.runtime.handlers import answers

@@ -12,12 +12,12 @@ from mcp_a2a.api.view import Consent
 from mcp_a2a.node.agents.agent_views import AgentViews
 from mcp_a2a.node.agents.known_agents import KnownAgents
 from mcp_a2a.node.agents.own_agent import OwnAgent
-from mcp_a2a.node.agents.patience import Patience
 from mcp_a2a.node.agents.search import Search
+from mcp_a2a.node.agents.startup_wait import Patience
 from mcp_a2a.node.peers.agents import RemoteAgent
 from mcp_a2a.node.peers.consent import ConsentBook
 from mcp_a2a.node.peers.directory import Directory
-from mcp_a2a.node.peers.ways import Ways
+from mcp_a2a.node.peers.keyed_urls import Ways
 from mcp_a2a.node.peers.web_book import WebBook
 from mcp_a2a.node.runtime.handlers import answers
 from mcp_a2a.protocol.naming import Counterpart, kind_of_agent

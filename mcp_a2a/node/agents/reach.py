@@ -11,7 +11,7 @@ from mcp_a2a.api.view import AgentRef
 from mcp_a2a.errors.delivery import LinkError, NoRouteError
 from mcp_a2a.errors.networks import RelayError
 from mcp_a2a.errors.web import WebError
-from mcp_a2a.node.delivery.words import REFUSALS, RELAY_REFUSALS
+from mcp_a2a.node.delivery.reasons import REFUSALS, RELAY_REFUSALS
 from mcp_a2a.node.networks.networks import Networks
 from mcp_a2a.node.peers.dialer import Dialer
 from mcp_a2a.node.peers.directory import Directory

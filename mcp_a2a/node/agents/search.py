@@ -10,14 +10,14 @@ from mcp_a2a.errors.agents import AmbiguousNameError, KeyChangedError, PeerNotFo
 from mcp_a2a.errors.remedy import Remedy
 from mcp_a2a.errors.tasks import SelfSendError
 from mcp_a2a.node.agents.agent_views import AgentViews
-from mcp_a2a.node.agents.patience import Patience
+from mcp_a2a.node.agents.startup_wait import Patience
 from mcp_a2a.node.networks.networks import Networks
 from mcp_a2a.node.peers.agents import RemoteAgent, has_skill
 from mcp_a2a.node.peers.directory import Directory
+from mcp_a2a.node.peers.keyed_urls import Ways
 from mcp_a2a.node.peers.own_advert import OwnAdvert
 from mcp_a2a.node.peers.peer import Peer
 from mcp_a2a.node.peers.trust import TrustBook
-from mcp_a2a.node.peers.ways import Ways
 from mcp_a2a.node.peers.web_book import WebBook
 from mcp_a2a.node.peers.web_peer import LAN, WebPeer
 from mcp_a2a.protocol.did import PeerId

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 from mcp_a2a.api.tasks import SendTaskBySkillRequest
 from mcp_a2a.errors.agents import ConsentDeclinedError, SkillNotFoundError
-from mcp_a2a.node.agents.patience import Patience
 from mcp_a2a.node.agents.search import Search
+from mcp_a2a.node.agents.startup_wait import Patience
 from mcp_a2a.node.peers.agents import RemoteAgent, has_skill, speed
 from mcp_a2a.node.peers.consent import ConsentBook, Standing, shown_key
 from mcp_a2a.node.peers.directory import Directory

@@ -27,7 +27,7 @@ from mcp_a2a.protocol.payload import (
 from mcp_a2a.protocol.replay import MAX_LIFETIME_SECONDS, MAX_REDATED_SECONDS
 from mcp_a2a.protocol.strict_json import to_base64url
 from mcp_a2a.protocol.task.machine import Change
-from mcp_a2a.protocol.task.told import update_of
+from mcp_a2a.protocol.task.updates import update_of
 from mcp_a2a.store.journal import OutboxRow, put_outbox
 from mcp_a2a.store.spool import read_piece
 

@@ -9,7 +9,7 @@ from mcp_a2a.errors import McpA2AError
 from mcp_a2a.node.delivery.model import Block, Kind, Obstacle
 from mcp_a2a.node.delivery.outbox_rows import OutboxRows
 from mcp_a2a.node.delivery.queue import DeliveryQueue
-from mcp_a2a.node.delivery.words import said
+from mcp_a2a.node.delivery.reasons import said
 from mcp_a2a.node.peers.directory import Directory
 from mcp_a2a.node.runtime.context import Context
 from mcp_a2a.protocol.did import PeerId

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from mcp_a2a.errors import McpA2AError
 from mcp_a2a.errors.delivery import ExpiredError
 from mcp_a2a.node.delivery.letters import update_letter
-from mcp_a2a.node.delivery.words import NOT_KEPT, REFUSALS, refused
+from mcp_a2a.node.delivery.reasons import NOT_KEPT, REFUSALS, refused
 from mcp_a2a.node.runtime.context import Context
 from mcp_a2a.protocol.blob import SCHEME, piece_of
 from mcp_a2a.protocol.did import PeerId

@@ -29,7 +29,7 @@ from mcp_a2a.errors.delivery import FilesWaitError
 from mcp_a2a.errors.machine import StorageFullError
 from mcp_a2a.errors.remedy import Remedy
 from mcp_a2a.errors.tasks import FileError
-from mcp_a2a.node.files.beneath import open_resolved
+from mcp_a2a.node.files.safe_open import open_resolved
 from mcp_a2a.node.files.withheld import CheckedFile, check_name
 from mcp_a2a.node.runtime.context import Context
 from mcp_a2a.protocol.blob import (
@@ -48,7 +48,7 @@ from mcp_a2a.protocol.crypto import STREAM_KEY_SIZE
 from mcp_a2a.protocol.model import ArtifactChunk, Part
 from mcp_a2a.store.blobs import blobs_of, bytes_out, make_room_out
 from mcp_a2a.store.disk import refused
-from mcp_a2a.store.workroom import FOLDER as WORK
+from mcp_a2a.store.work_folder import FOLDER as WORK
 from mcp_a2a.system_limits import limit_behind
 
 MIB = 1024 * 1024

@@ -19,8 +19,8 @@ from mcp_a2a.errors.machine import HomeUnusableError
 from mcp_a2a.errors.protocol import RemoteProtocolError
 from mcp_a2a.errors.remedy import Remedy
 from mcp_a2a.errors.tasks import FileError, NoFilesError
-from mcp_a2a.node.files.beneath import opened_folder, write_new
 from mcp_a2a.node.files.received import content_of
+from mcp_a2a.node.files.safe_open import opened_folder, write_new
 from mcp_a2a.node.runtime.context import Context
 from mcp_a2a.plurals import many
 from mcp_a2a.protocol.blob import BlobRef, is_blob, numbered, safe_name

@@ -13,7 +13,7 @@ from typing_extensions import Buffer, override
 from mcp_a2a.api.files import FileGrant
 from mcp_a2a.errors.protocol import ProtocolError
 from mcp_a2a.errors.tasks import FileError
-from mcp_a2a.node.files.beneath import write_new
+from mcp_a2a.node.files.safe_open import write_new
 from mcp_a2a.protocol.blob import BlobRef, open_file_untrusted
 from mcp_a2a.protocol.crypto import STREAM_KEY_SIZE
 from mcp_a2a.protocol.strict_json import base64url_untrusted

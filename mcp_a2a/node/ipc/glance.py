@@ -15,7 +15,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Literal, cast
 
 from mcp_a2a.errors.machine import ConfigurationError, NodeSilentError
-from mcp_a2a.node.ipc.told import Told
+from mcp_a2a.node.ipc.view_reader import Told
 from mcp_a2a.node.ipc.wire import ALIVE, MAX_LINE, SILENCE_SECONDS, line_of, raised
 from mcp_a2a.store.owner_file import HALTED_SECONDS, LOCK, has_stand_in, holder_of, is_halted, state_of
 from mcp_a2a.store.short_places import socket_path
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from pydantic import JsonValue
 
 Form = Literal["written", "programs"]
-"""The form of an answer: field by field (`node.ipc.writing_down`), or as a program reads it."""
+"""The form of an answer: field by field (`node.ipc.view_writer`), or as a program reads it."""
 
 CHUNK = 256 * 1024
 

@@ -27,8 +27,8 @@ from mcp_a2a.errors.machine import ConfigurationError
 from mcp_a2a.file_events import watched
 from mcp_a2a.node.ipc import wire
 from mcp_a2a.node.ipc.stream import lines_of, set_fields, socket_of
+from mcp_a2a.node.ipc.view_writer import written_down
 from mcp_a2a.node.ipc.wire import ALIVE, error_fields, line_of
-from mcp_a2a.node.ipc.writing_down import written_down
 from mcp_a2a.store.disk import refused
 from mcp_a2a.store.short_places import make_private, short_places
 from mcp_a2a.store.socket_peer import is_same_user

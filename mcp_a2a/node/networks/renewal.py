@@ -32,9 +32,9 @@ from mcp_a2a.node.runtime.handlers import answers
 from mcp_a2a.node.runtime.refusal import Refusal
 from mcp_a2a.plurals import many
 from mcp_a2a.protocol.did import PeerId
+from mcp_a2a.protocol.forbidden_addresses import is_no_place, is_this_machine
 from mcp_a2a.protocol.network import SECRET_SIZE, Network
 from mcp_a2a.protocol.payload import MAX_RELAYS, NetworkBody
-from mcp_a2a.protocol.places import is_no_place, is_this_machine
 from mcp_a2a.protocol.relay_url import RelayUrl, parse_relay_url
 from mcp_a2a.protocol.replay import MAX_LIFETIME_SECONDS
 from mcp_a2a.protocol.strict_json import base64url_untrusted, to_base64url

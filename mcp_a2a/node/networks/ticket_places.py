@@ -14,8 +14,8 @@ from dataclasses import replace
 import anyio
 
 from mcp_a2a.errors.networks import TicketError, TicketPlaceError
+from mcp_a2a.protocol.forbidden_addresses import is_no_place, is_this_machine
 from mcp_a2a.protocol.paths import DirectAddr, ip_of, parse_address
-from mcp_a2a.protocol.places import is_no_place, is_this_machine
 from mcp_a2a.protocol.relay_url import RelayUrl, parse_relay_url
 from mcp_a2a.protocol.ticket import Ticket
 from mcp_a2a.store.network_folder import is_noted

@@ -10,9 +10,9 @@ from collections.abc import Callable
 
 from mcp_a2a.plurals import many
 from mcp_a2a.protocol.aging import Aging, Mark
+from mcp_a2a.protocol.clock_evidence import AGREEMENT_SECONDS, MAX_WITNESSES, Witnesses
 from mcp_a2a.protocol.did import PeerId
 from mcp_a2a.protocol.replay import length_of
-from mcp_a2a.protocol.witness import AGREEMENT_SECONDS, MAX_WITNESSES, Witnesses
 
 JUMP_SECONDS = 30.0
 """A change of the wall clock against the uptime that is no drift."""

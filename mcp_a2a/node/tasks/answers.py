@@ -9,7 +9,7 @@ from mcp_a2a.protocol.task.artifacts import grow
 from mcp_a2a.protocol.task.events import Event
 from mcp_a2a.protocol.task.table import check_transition
 from mcp_a2a.protocol.task.task import ErrorDetail, Task
-from mcp_a2a.protocol.task.told import Made, fact_of, in_order
+from mcp_a2a.protocol.task.updates import Made, fact_of, in_order
 from mcp_a2a.protocol.times import iso
 
 RESULT = "result"

@@ -36,7 +36,7 @@ from mcp_a2a.protocol.task import events as e
 from mcp_a2a.protocol.task.events import Event
 from mcp_a2a.protocol.task.machine import Change
 from mcp_a2a.protocol.task.task import Task, task_id_of
-from mcp_a2a.protocol.task.told import facts_of
+from mcp_a2a.protocol.task.updates import facts_of
 from mcp_a2a.store.journal import (
     OutboxRow,
     drop_held,

@@ -31,14 +31,14 @@ from mcp_a2a.errors.machine import ConfigurationError
 from mcp_a2a.errors.remedy import Remedy
 from mcp_a2a.node.files.received import ReceivedFile
 from mcp_a2a.node.worker.job import Crashed, Outcome
-from mcp_a2a.node.worker.kin import HOP, TASK, end_workers_on
 from mcp_a2a.node.worker.process import Child, run_child
+from mcp_a2a.node.worker.process_tree import HOP, TASK, end_workers_on
 from mcp_a2a.node.worker.task_context import TaskContext
 from mcp_a2a.node.worker.thread import call_in_thread
 from mcp_a2a.protocol.blob import free_name
 from mcp_a2a.protocol.model import Part
 from mcp_a2a.store.disk import NO_SPACE
-from mcp_a2a.store.workroom import Workroom
+from mcp_a2a.store.work_folder import Workroom
 
 logger = logging.getLogger(__name__)
 

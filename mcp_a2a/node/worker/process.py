@@ -13,8 +13,8 @@ from pathlib import Path
 
 import anyio
 
-from mcp_a2a.node.worker.kin import RUN, TERM_SECONDS, end_run, signal_relatives
 from mcp_a2a.node.worker.process_guard import process_guard
+from mcp_a2a.node.worker.process_tree import RUN, TERM_SECONDS, end_run, signal_relatives
 from mcp_a2a.node.worker.thread import call_in_thread
 
 CHUNK = 65_536

@@ -14,7 +14,7 @@ import sys
 import threading
 from contextlib import suppress
 
-from mcp_a2a.node.worker import kin
+from mcp_a2a.node.worker import process_tree
 
 logger = logging.getLogger(__name__)
 
@@ -33,7 +33,7 @@ class ProcessGuard:
     def watch(self, run: str, leader: int, folder: str = "") -> None:
         """End this run, and remove its folder, if we are killed; `leader` is 0 before it started."""
         with self._lock:
-            line = self._runs[run] = kin.watch_line(run, leader, folder)
+            line = self._runs[run] = process_tree.watch_line(run, leader, folder)
             if self._write(line):
                 return
             self._start()
@@ -44,7 +44,7 @@ class ProcessGuard:
         """Forget a run that is over."""
         with self._lock:
             self._runs.pop(run, None)
-            self._write(kin.forget_line(run))
+            self._write(process_tree.forget_line(run))
 
     def close(self) -> None:
         """Let the guard go, and wait for it."""
@@ -57,7 +57,7 @@ class ProcessGuard:
             self._process = subprocess.Popen(  # noqa: S603  our own module
                 # Isolated and without site packages: it starts in a few milliseconds, and imports only the standard
                 # library.
-                [sys.executable, "-I", "-S", kin.__file__],
+                [sys.executable, "-I", "-S", process_tree.__file__],
                 env={"PATH": os.defpath},
                 cwd="/",
                 stdin=subprocess.PIPE,

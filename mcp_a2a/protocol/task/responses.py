@@ -25,8 +25,8 @@ from mcp_a2a.protocol.task.events import Event
 from mcp_a2a.protocol.task.machine import apply
 from mcp_a2a.protocol.task.table import going_on
 from mcp_a2a.protocol.task.task import ErrorDetail, Task
-from mcp_a2a.protocol.task.told import ENDINGS, MAX_REASON, Made, fact_of, fresh_of, in_order, is_too_large
 from mcp_a2a.protocol.task.turns import answered, asks_again, content_of, heard_of, is_old_question
+from mcp_a2a.protocol.task.updates import ENDINGS, MAX_REASON, Made, fact_of, fresh_of, in_order, is_too_large
 from mcp_a2a.protocol.text import clean
 from mcp_a2a.protocol.times import iso
 

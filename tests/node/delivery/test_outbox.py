@@ -14,7 +14,7 @@ import pytest
 
 from mcp_a2a.api.agents import SetTrustRequest
 from mcp_a2a.api.tasks import SendTaskRequest
-from mcp_a2a.node.delivery.words import CLOCK_HINT
+from mcp_a2a.node.delivery.reasons import CLOCK_HINT
 from mcp_a2a.node.node import Node
 from mcp_a2a.ports import Link
 from mcp_a2a.protocol.blob import piece_id

@@ -15,7 +15,7 @@ from mcp_a2a.protocol.task.events import Event
 from mcp_a2a.protocol.task.machine import Change, refusal, withdrawal
 from mcp_a2a.protocol.task.table import can
 from mcp_a2a.protocol.task.task import Task
-from mcp_a2a.protocol.task.told import facts_of, update_of
+from mcp_a2a.protocol.task.updates import facts_of, update_of
 from tests.protocol.task.samples import ERROR, T0, message, opening
 
 MAX_ATTEMPTS = 2

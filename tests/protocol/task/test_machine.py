@@ -19,7 +19,7 @@ from mcp_a2a.protocol.task.events import Event
 from mcp_a2a.protocol.task.machine import Change, apply, opened
 from mcp_a2a.protocol.task.table import DELIVERIES, SIDES, SILENT, TRANSITIONS, can
 from mcp_a2a.protocol.task.task import Task
-from mcp_a2a.protocol.task.told import facts_of
+from mcp_a2a.protocol.task.updates import facts_of
 from tests.protocol.task.samples import ERROR, T0, artifact, chunk, message, opening, said
 
 times = st.integers(-100, 100).map(lambda seconds: T0 + seconds)

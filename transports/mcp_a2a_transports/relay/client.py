@@ -18,10 +18,10 @@ from mcp_a2a.errors.remedy import Remedy
 from mcp_a2a.ports import Credentials, Link, LinkHandler, Transport
 from mcp_a2a.protocol.bundle import KeyBundle
 from mcp_a2a.protocol.did import PeerId
+from mcp_a2a.protocol.forbidden_addresses import is_no_place, is_this_machine
 from mcp_a2a.protocol.listing import Listing
 from mcp_a2a.protocol.network import Network
 from mcp_a2a.protocol.paths import RelayAddr, TransportAddr
-from mcp_a2a.protocol.places import is_no_place, is_this_machine
 from mcp_a2a.protocol.relay_url import parse_relay_url
 from mcp_a2a.relay_ports import RelayHandler, Relays, RelayState, Watched
 from mcp_a2a_transports._dialling import open_client
@@ -30,7 +30,7 @@ from mcp_a2a_transports._tasks import background_tasks
 from mcp_a2a_transports.relay.backoff import RelayBackoff
 from mcp_a2a_transports.relay.kept import KeptRelay
 from mcp_a2a_transports.relay.session import RelaySession
-from mcp_a2a_transports.relay.world import World
+from mcp_a2a_transports.relay.shared_state import World
 
 
 @dataclass(frozen=True)

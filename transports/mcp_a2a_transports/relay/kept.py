@@ -17,7 +17,7 @@ from mcp_a2a_transports._tasks import background_tasks
 from mcp_a2a_transports.relay.backoff import RelayBackoff
 from mcp_a2a_transports.relay.questions import SHUT_OUT, relay_error
 from mcp_a2a_transports.relay.session import RelaySession
-from mcp_a2a_transports.relay.world import World
+from mcp_a2a_transports.relay.shared_state import World
 
 HOPELESS = SHUT_OUT | {ByeCode.WRONG_KEY, ByeCode.ROLE, ByeCode.SELF, ByeCode.VERSION, ByeCode.PROOF}
 """Codes of a bye that only a person can do something about, there or here."""

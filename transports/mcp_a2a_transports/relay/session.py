@@ -40,8 +40,8 @@ from mcp_a2a_transports._tasks import background_tasks
 from mcp_a2a_transports.relay.dispatches import Dispatches
 from mcp_a2a_transports.relay.link import InboundLink, RelayedLink
 from mcp_a2a_transports.relay.questions import Questions, relay_error
+from mcp_a2a_transports.relay.shared_state import World
 from mcp_a2a_transports.relay.watching import Watching
-from mcp_a2a_transports.relay.world import World
 
 logger = logging.getLogger(__name__)
 

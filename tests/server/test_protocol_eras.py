@@ -13,8 +13,8 @@ from mcp.server import MCPServer
 from mcp.shared.message import SessionMessage
 from mcp.types import JSONRPCError, JSONRPCNotification, JSONRPCRequest, JSONRPCResponse, RequestId
 
-from mcp_a2a.server import eras
-from mcp_a2a.server.eras import serve_streams
+from mcp_a2a.server import protocol_eras
+from mcp_a2a.server.protocol_eras import serve_streams
 
 INITIALIZE = {
     "protocolVersion": "2025-06-18",
@@ -156,7 +156,7 @@ async def test_an_input_that_ends_still_gets_the_answers_being_made(server: MCPS
 async def test_an_input_that_ends_does_not_wait_for_a_call_that_never_does(
     server: MCPServer[object], entered: list[str], monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(eras, "DRAIN_SECONDS", 0.01)
+    monkeypatch.setattr(protocol_eras, "DRAIN_SECONDS", 0.01)
     async with served(server) as wire:
         await wire.ask(1, "initialize", INITIALIZE)
         await wire.request(2, "tools/call", {"name": "never", "arguments": {}})
@@ -170,7 +170,7 @@ async def test_every_answer_is_reported(server: MCPServer[object]):
 
 
 def test_the_wait_for_late_answers_leaves_time_to_clean_up():
-    assert eras.DRAIN_SECONDS <= 0.5
+    assert protocol_eras.DRAIN_SECONDS <= 0.5
 
 
 @pytest.mark.parametrize("odd", [{}, [], [[1]], None, 1.5, True, "\ufffd", 10**30])
@@ -186,7 +186,7 @@ async def test_a_cancellation_of_anything_ends_no_connection(server: MCPServer[o
 async def test_requests_that_are_canceled_under_an_id_of_another_type_leave_room_for_others(
     server: MCPServer[object], monkeypatch: pytest.MonkeyPatch, of_another_type: tuple[type[RequestId], type[RequestId]]
 ) -> None:
-    monkeypatch.setattr(eras, "MAX_UNANSWERED", 2)
+    monkeypatch.setattr(protocol_eras, "MAX_UNANSWERED", 2)
     asked, canceled = of_another_type
     async with served(server) as wire:
         await wire.ask(1, "initialize", INITIALIZE)
@@ -200,7 +200,7 @@ async def test_requests_that_are_canceled_under_an_id_of_another_type_leave_room
 async def test_requests_under_one_id_are_as_many_as_there_are(
     server: MCPServer[object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(eras, "MAX_UNANSWERED", 3)
+    monkeypatch.setattr(protocol_eras, "MAX_UNANSWERED", 3)
     release, running = anyio.Event(), 0
 
     @server.tool()

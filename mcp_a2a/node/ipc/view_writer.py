@@ -1,4 +1,4 @@
-"""Views written down field by field, for a command that reads them without the models (`node.ipc.told`)."""
+"""Views written down field by field, for a command that reads them without the models (`node.ipc.view_reader`)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import cast
 
 from pydantic import BaseModel, JsonValue
 
-from mcp_a2a.node.ipc.told import PLAIN
+from mcp_a2a.node.ipc.view_reader import PLAIN
 
 
 def written_down(view: BaseModel) -> dict[str, JsonValue]:

@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 from mcp_a2a.protocol.model import Delivery, TaskState, text_of_result
 from mcp_a2a.protocol.payload import TaskFailure, UpdateBody
 from mcp_a2a.protocol.task import events as e
-from mcp_a2a.protocol.task import told
+from mcp_a2a.protocol.task import updates
 from mcp_a2a.protocol.task.events import Event
 from mcp_a2a.protocol.task.machine import Change, apply
 from mcp_a2a.protocol.task.task import Task
-from mcp_a2a.protocol.task.told import ENDINGS, facts_of
+from mcp_a2a.protocol.task.updates import ENDINGS, facts_of
 from tests.protocol.task.samples import ERROR, T1, a_task, artifact, chunk, said
 
 WORKING, ASKING, COMPLETED = TaskState.WORKING, TaskState.INPUT_REQUIRED, TaskState.COMPLETED
@@ -122,7 +122,7 @@ def test_an_agent_that_has_the_reply_earlier_than_it_is_counted_here_loses_no_ch
 
 def test_more_than_is_kept_ends_the_task_with_what_it_had(monkeypatch: pytest.MonkeyPatch) -> None:
     task = streaming("some")
-    monkeypatch.setattr(told, "MAX_RESULT", 500)
+    monkeypatch.setattr(updates, "MAX_RESULT", 500)
     for seq in (3, 6):
         body = update("some", "x" * 1000) if seq == 3 else update("x" * 1000, streamed=2)
         failed = heard(task, seq, body)
@@ -132,7 +132,7 @@ def test_more_than_is_kept_ends_the_task_with_what_it_had(monkeypatch: pytest.Mo
 
 
 def test_what_is_replaced_again_and_again_is_measured_by_what_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(told, "MAX_RESULT", 500)
+    monkeypatch.setattr(updates, "MAX_RESULT", 500)
     task = a_task()
     for seq in range(20):
         task = heard(task, seq, UpdateBody(status=STATUS, attempt=1, artifacts=(artifact("x" * 100),)))

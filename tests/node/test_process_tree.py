@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 
 from mcp_a2a.node.worker.command import CommandSkill, Limits
-from mcp_a2a.node.worker.kin import HOP, RUN, TASK, end_workers_on, relatives
-from mcp_a2a.store.workroom import Workroom, sweep_rooms, workroom
+from mcp_a2a.node.worker.process_tree import HOP, RUN, TASK, end_workers_on, relatives
+from mcp_a2a.store.work_folder import Workroom, sweep_rooms, workroom
 from tests.agent.jobs import gone, task_of
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="processes are looked up in /proc")
@@ -26,7 +26,7 @@ OWNER = textwrap.dedent(
     import os, signal, sys, anyio
     from pathlib import Path
     from mcp_a2a.node.worker.process import run_child
-    from mcp_a2a.store.workroom import Workroom
+    from mcp_a2a.store.work_folder import Workroom
 
     async def main(home, script):
         folder = Workroom(Path(home)).make_folder()
@@ -128,7 +128,7 @@ def test_the_room_of_a_killed_process_is_removed_at_the_next_start_and_that_of_a
     tmp_path: Path,
 ) -> None:
     code = (
-        "import sys, time; from pathlib import Path; from mcp_a2a.store.workroom import Workroom\n"
+        "import sys, time; from pathlib import Path; from mcp_a2a.store.work_folder import Workroom\n"
         "room = Workroom(Path(sys.argv[1])); print(room.make_folder(), flush=True); time.sleep(60)"
     )
     with (
@@ -157,7 +157,7 @@ def test_a_sweep_follows_no_link_out_of_the_folder(tmp_path: Path) -> None:
     assert precious.is_dir()
 
 
-ASKS = "from mcp_a2a.node.worker.kin import hop_of_ancestors; print(hop_of_ancestors())"
+ASKS = "from mcp_a2a.node.worker.process_tree import hop_of_ancestors; print(hop_of_ancestors())"
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 """An answer of a node as a command shows it, without the models that it was made of.
 
 Importing those takes longer than all else that a short answer takes. The owner of the node writes a view down field by
-field (`node.ipc.writing_down`), and here the fields are attributes again.
+field (`node.ipc.view_writer`), and here the fields are attributes again.
 """
 
 from __future__ import annotations
