@@ -11,7 +11,7 @@ from mcp_a2a.api.request import Request
 from mcp_a2a.api.view import AgentRef, View
 from mcp_a2a.protocol.model import Delivery, Part
 from mcp_a2a.protocol.moment import Moment
-from mcp_a2a.protocol.task.task import ErrorDetail
+from mcp_a2a.protocol.task.error import ErrorDetail
 from mcp_a2a.protocol.untrusted import WHOLE, Asked, Fact, PeerText, Token
 
 MAX_HOP = 4

@@ -23,10 +23,11 @@ from mcp_a2a.node.tasks.receive import FORGOTTEN
 from mcp_a2a.protocol.aging import Mark
 from mcp_a2a.protocol.bundle import KEEP_SECRET_SECONDS, KeyRing
 from mcp_a2a.protocol.replay import MAX_CLOCK_SKEW_SECONDS, MAX_LIFETIME_SECONDS, Forgotten
-from mcp_a2a.store.forgetting import forget_finished, note_finished
+from mcp_a2a.store.forgetting import forget_finished
 from mcp_a2a.store.journal import expire_held, forget_held, get_meta, set_meta
 from mcp_a2a.store.networks import forget_members
 from mcp_a2a.store.pending_write import log_failure
+from mcp_a2a.store.records import note_finished
 from mcp_a2a.store.schema import drop_copies
 from mcp_a2a.store.task_events import trim
 from mcp_a2a.store.web import drop_orphaned_push

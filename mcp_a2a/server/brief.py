@@ -18,7 +18,7 @@ from mcp_a2a.api.view import AgentRef, Trust, View
 from mcp_a2a.plurals import many
 from mcp_a2a.protocol.moment import Moment
 from mcp_a2a.protocol.paths import by_source, route_word
-from mcp_a2a.protocol.task.task import ErrorDetail
+from mcp_a2a.protocol.task.error import ErrorDetail
 from mcp_a2a.protocol.text import preview
 from mcp_a2a.protocol.untrusted import WHOLE, Asked, Fact, Name, PeerText, Who
 from mcp_a2a.server.result_size import PAGE_CHARS, fitting

@@ -85,16 +85,6 @@ def forgettable(connection: sqlite3.Connection, task_id: str) -> Task | None:
 # --- tasks that ended long ago ----------------------------------------------------------------------
 
 
-def note_finished(connection: sqlite3.Connection, before: float, stamp: float) -> None:
-    """Stamp the tasks that ended since the last look, which was at `before`.
-
-    So a clock that was behind makes none of them older than that; a stamp of one that was ahead is put right.
-    """
-    query = f"UPDATE tasks SET ended=min(?, max(updated, ?)) WHERE ended IS NULL AND NOT ({OPEN})"  # noqa: S608
-    connection.execute(query, (stamp, before))
-    connection.execute("UPDATE tasks SET ended=? WHERE ended > ?", (stamp, stamp))
-
-
 @dataclass(frozen=True, slots=True)
 class Dropped:
     """The dropped part of the history."""

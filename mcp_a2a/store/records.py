@@ -16,10 +16,11 @@ from mcp_a2a.errors.machine import DamagedRowError
 from mcp_a2a.errors.tasks import TaskForgottenError, TaskNotFoundError
 from mcp_a2a.protocol.model import Artifact, Delivery, Message, TaskState, TaskStatus
 from mcp_a2a.protocol.naming import tail_of
+from mcp_a2a.protocol.task.error import ErrorDetail
 from mcp_a2a.protocol.task.events import Delivered, Stored
 from mcp_a2a.protocol.task.machine import Change
 from mcp_a2a.protocol.task.table import DELIVERIES
-from mcp_a2a.protocol.task.task import ErrorDetail, Task
+from mcp_a2a.protocol.task.task import Task
 from mcp_a2a.store.blobs import put_out
 from mcp_a2a.store.checked import forget_checked
 from mcp_a2a.store.schema import OPEN
@@ -312,3 +313,13 @@ def peers_with_open_tasks(connection: sqlite3.Connection) -> set[str]:
     """Peers that a task of ours is open with: they stay listed while they are away."""
     rows = connection.execute(f"SELECT DISTINCT peer FROM tasks WHERE direction='sent' AND {OPEN}")  # noqa: S608
     return {row[0] for row in rows}
+
+
+def note_finished(connection: sqlite3.Connection, before: float, stamp: float) -> None:
+    """Stamp the tasks that ended since the last look, which was at `before`.
+
+    So a clock that was behind makes none of them older than that; a stamp of one that was ahead is put right.
+    """
+    query = f"UPDATE tasks SET ended=min(?, max(updated, ?)) WHERE ended IS NULL AND NOT ({OPEN})"  # noqa: S608
+    connection.execute(query, (stamp, before))
+    connection.execute("UPDATE tasks SET ended=? WHERE ended > ?", (stamp, stamp))

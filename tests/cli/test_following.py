@@ -34,7 +34,7 @@ from mcp_a2a.protocol.model import (
 )
 from mcp_a2a.protocol.moment import Moment
 from mcp_a2a.protocol.task.artifacts import grow
-from mcp_a2a.protocol.task.task import ErrorDetail
+from mcp_a2a.protocol.task.error import ErrorDetail
 from mcp_a2a.protocol.text import clean
 from tests.server.standin import leased, task
 

@@ -15,7 +15,7 @@ from mcp_a2a.cli.render import status_lines
 from mcp_a2a.cli.session import Session
 from mcp_a2a.cli.telling import head_lines, report
 from mcp_a2a.protocol.moment import Moment
-from mcp_a2a.protocol.task.task import ErrorDetail
+from mcp_a2a.protocol.task.error import ErrorDetail
 from tests.protocol.people import ALICE, BOB
 from tests.screens import Terminal
 from tests.server.standin import task

@@ -19,7 +19,8 @@ from mcp_a2a.node.delivery import letters
 from mcp_a2a.node.files import pieces
 from mcp_a2a.protocol.model import Artifact, ArtifactChunk, Delivery, Part
 from mcp_a2a.protocol.moment import Moment
-from mcp_a2a.store.forgetting import forget_finished, note_finished
+from mcp_a2a.store.forgetting import forget_finished
+from mcp_a2a.store.records import note_finished
 from tests.files.scenes import MIB, answer, mode, next_item, sha256, some_file, spooled, task, until
 from tests.node.patience import set_patience
 from tests.node.world import World, acquainted

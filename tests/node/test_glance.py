@@ -29,7 +29,7 @@ from mcp_a2a.node.ipc.view_reader import Told, fields_of
 from mcp_a2a.node.ipc.view_writer import written_down
 from mcp_a2a.protocol.model import Delivery, Part
 from mcp_a2a.protocol.moment import Moment
-from mcp_a2a.protocol.task.task import ErrorDetail
+from mcp_a2a.protocol.task.error import ErrorDetail
 from mcp_a2a.store.short_places import socket_path
 
 HOSTILE = {"get": "x", "items": 1, "": [2, {"fields_of": None}], "_fields": {}}

@@ -46,7 +46,7 @@ from mcp_a2a.protocol.model import (
 )
 from mcp_a2a.protocol.moment import Moment
 from mcp_a2a.protocol.naming import short_key, shown_name
-from mcp_a2a.protocol.task.task import ErrorDetail
+from mcp_a2a.protocol.task.error import ErrorDetail
 from mcp_a2a.protocol.untrusted import Fact, Mark, PeerText, Whole
 from mcp_a2a.server import agents, contacts, context, files, inbox, tasks
 from mcp_a2a.server.brief import brief_task

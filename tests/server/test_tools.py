@@ -34,7 +34,7 @@ from mcp_a2a.node.tasks.leasing import next_of_inbox
 from mcp_a2a.protocol.model import AgentInterface, Delivery, Part
 from mcp_a2a.protocol.moment import Moment
 from mcp_a2a.protocol.naming import short_key
-from mcp_a2a.protocol.task.task import ErrorDetail
+from mcp_a2a.protocol.task.error import ErrorDetail
 from mcp_a2a.server import context, surface
 from mcp_a2a.server.arguments import ADDED
 from mcp_a2a.server.fence import unwrapped

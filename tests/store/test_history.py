@@ -113,7 +113,7 @@ QUESTIONS: dict[str, Query] = {
     "known otherwise": lambda c: records.known_otherwise(c, DID, {"task-x": 1, "task-y": 2}),
     "asked of any": records.peers_with_open_tasks,
     "declined": records.declined_tasks,
-    "just ended": lambda c: forgetting.note_finished(c, 8e9, 9e9),
+    "just ended": lambda c: records.note_finished(c, 8e9, 9e9),
     "long ended": lambda c: forgetting.forget_finished(c, 1.0, 2.0),
     "why kept": lambda c: forgetting.why_kept(c, a_task()),
     "size": lambda c: forgetting.size_of(c, "task-x"),

@@ -22,8 +22,8 @@ from mcp_a2a.protocol.task.table import DELIVERIES, SIDES, SILENT, TRANSITIONS, 
 from mcp_a2a.protocol.task.task import Task, with_
 from mcp_a2a.store import schema, task_events
 from mcp_a2a.store.audit import audit
-from mcp_a2a.store.forgetting import forget, forget_finished, note_finished
-from mcp_a2a.store.records import find_task, insert_task, move_delivery, save
+from mcp_a2a.store.forgetting import forget, forget_finished
+from mcp_a2a.store.records import find_task, insert_task, move_delivery, note_finished, save
 from mcp_a2a.store.task_events import KINDS, MAX_BODY, Entry, cursor_of, page_after, trim
 from tests.protocol.task.samples import T0, artifact, chunk, opening, said
 from tests.protocol.task.test_machine import EVENTS, artifacts, chunks

@@ -14,10 +14,11 @@ from mcp_a2a.protocol.blob import SCHEME, piece_of
 from mcp_a2a.protocol.did import PeerId
 from mcp_a2a.protocol.replay import MAX_LIFETIME_SECONDS, stale_difference
 from mcp_a2a.protocol.task import events as e
+from mcp_a2a.protocol.task.error import ErrorDetail
 from mcp_a2a.protocol.task.events import Event
 from mcp_a2a.protocol.task.machine import Change, refusal
 from mcp_a2a.protocol.task.table import can
-from mcp_a2a.protocol.task.task import ErrorDetail, Task
+from mcp_a2a.protocol.task.task import Task
 from mcp_a2a.protocol.web_url import with_short_urls
 from mcp_a2a.store.journal import OutboxRow, drop_outbox, drop_outbox_of_task, drop_pieces, mark_stored, put_outbox
 from mcp_a2a.store.records import declined_tasks, find_task, move_delivery, save

@@ -6,9 +6,10 @@ from mcp_a2a.api.inbox import AnswerRequest
 from mcp_a2a.protocol.model import Artifact, Message, Part, Role, TaskState, TaskStatus
 from mcp_a2a.protocol.task import events as e
 from mcp_a2a.protocol.task.artifacts import grow
+from mcp_a2a.protocol.task.error import ErrorDetail
 from mcp_a2a.protocol.task.events import Event
 from mcp_a2a.protocol.task.table import check_transition
-from mcp_a2a.protocol.task.task import ErrorDetail, Task
+from mcp_a2a.protocol.task.task import Task
 from mcp_a2a.protocol.task.updates import Made, fact_of, in_order
 from mcp_a2a.protocol.times import iso
 

@@ -26,9 +26,10 @@ from mcp_a2a.node.tasks.answers import facts_of_answer, is_said_again
 from mcp_a2a.node.tasks.lease_clock import LeaseClock
 from mcp_a2a.protocol.blob import BlobRef
 from mcp_a2a.protocol.task import events as e
+from mcp_a2a.protocol.task.error import ErrorDetail
 from mcp_a2a.protocol.task.machine import Change
 from mcp_a2a.protocol.task.table import can
-from mcp_a2a.protocol.task.task import ErrorDetail, Task
+from mcp_a2a.protocol.task.task import Task
 from mcp_a2a.store.journal import OutboxRow
 from mcp_a2a.store.leases import count_waiting, leased_tasks, waiting_tasks
 from mcp_a2a.store.records import find_task, get_task, save

@@ -29,9 +29,10 @@ from mcp_a2a.node.tasks.news import News
 from mcp_a2a.plurals import many
 from mcp_a2a.protocol.did import PeerId
 from mcp_a2a.protocol.naming import kind_of_agent
+from mcp_a2a.protocol.task.error import ErrorDetail
 from mcp_a2a.protocol.task.events import Canceled, Rejected
 from mcp_a2a.protocol.task.machine import Change
-from mcp_a2a.protocol.task.task import ErrorDetail, Task
+from mcp_a2a.protocol.task.task import Task
 from mcp_a2a.store.journal import OutboxRow, drop_held, drop_outbox_of_task, forget_consents, save_peer
 from mcp_a2a.store.records import open_tasks_with, save
 from mcp_a2a.store.web import forget_web_agent

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from mcp_a2a.protocol.model import Artifact, ArtifactChunk, Delivery, Message, TaskState, TaskStatus
-from mcp_a2a.protocol.task.task import ErrorDetail
+from mcp_a2a.protocol.task.error import ErrorDetail
 
 # --- the beginning --------------------------------------------------------------------------------
 

@@ -23,9 +23,10 @@ from mcp_a2a.protocol.model import Artifact, ArtifactChunk, TaskStatus
 from mcp_a2a.protocol.state import Delivery, TaskState
 from mcp_a2a.protocol.task import events as e
 from mcp_a2a.protocol.task.effects import effect
+from mcp_a2a.protocol.task.error import ErrorDetail
 from mcp_a2a.protocol.task.events import Event
 from mcp_a2a.protocol.task.table import DELIVERIES, MOVES, QUIET, SIDES, SILENT, TRANSITIONS
-from mcp_a2a.protocol.task.task import ErrorDetail, Task, with_
+from mcp_a2a.protocol.task.task import Task, with_
 from mcp_a2a.protocol.times import iso
 
 

@@ -21,10 +21,11 @@ from mcp_a2a.protocol.model import (
 from mcp_a2a.protocol.state import INTERRUPTED, at_rest
 from mcp_a2a.protocol.task import events as e
 from mcp_a2a.protocol.task.artifacts import too_large
+from mcp_a2a.protocol.task.error import ErrorDetail
 from mcp_a2a.protocol.task.events import Event
 from mcp_a2a.protocol.task.machine import apply
 from mcp_a2a.protocol.task.table import going_on
-from mcp_a2a.protocol.task.task import ErrorDetail, Task
+from mcp_a2a.protocol.task.task import Task
 from mcp_a2a.protocol.task.turns import answered, asks_again, content_of, heard_of, is_old_question
 from mcp_a2a.protocol.task.updates import ENDINGS, MAX_REASON, Made, fact_of, fresh_of, in_order, is_too_large
 from mcp_a2a.protocol.text import clean

@@ -10,31 +10,15 @@ from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from pydantic import BaseModel, ConfigDict
-
 from mcp_a2a.protocol.blob import by_content
 from mcp_a2a.protocol.did import PeerId
 from mcp_a2a.protocol.model import Artifact, Delivery, Message, Role, TaskState, TaskStatus
 from mcp_a2a.protocol.naming import Counterpart, counterpart_of
 from mcp_a2a.protocol.state import TERMINAL
+from mcp_a2a.protocol.task.error import ErrorDetail
 from mcp_a2a.protocol.times import parse_iso_untrusted
-from mcp_a2a.protocol.untrusted import Fact, PeerText
 
 # Why a task did not succeed, as the record of a task keeps it and every view shows it.
-
-
-class ErrorDetail(BaseModel):
-    """Why a task did not succeed, and what can be done.
-
-    `payload.TaskFailure` is what of it an agent sends to the other side.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    code: PeerText
-    message: PeerText
-    hint: Fact = ""
-    retryable: bool = False
 
 
 # The id of a task, which both sides derive from the message that opens it.

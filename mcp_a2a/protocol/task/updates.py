@@ -39,10 +39,11 @@ from mcp_a2a.protocol.payload import TaskFailure, UpdateBody
 from mcp_a2a.protocol.task import events as e
 from mcp_a2a.protocol.task.artifacts import MAX_RESULT, grow, replace, size_of, too_large
 from mcp_a2a.protocol.task.effects import is_new_attempt
+from mcp_a2a.protocol.task.error import ErrorDetail
 from mcp_a2a.protocol.task.events import Event
 from mcp_a2a.protocol.task.machine import Change, apply
 from mcp_a2a.protocol.task.table import DELIVERIES, going_on
-from mcp_a2a.protocol.task.task import ErrorDetail, Task
+from mcp_a2a.protocol.task.task import Task
 from mcp_a2a.protocol.text import clean
 
 ENDINGS = {

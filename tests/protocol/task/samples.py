@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from mcp_a2a.protocol.model import Artifact, ArtifactChunk, Delivery, Message, Part, Role, TaskState, TaskStatus
 from mcp_a2a.protocol.task import events as e
+from mcp_a2a.protocol.task.error import ErrorDetail
 from mcp_a2a.protocol.task.events import Event
 from mcp_a2a.protocol.task.machine import opened
 from mcp_a2a.protocol.task.table import SIDES
-from mcp_a2a.protocol.task.task import ErrorDetail, Task, with_
+from mcp_a2a.protocol.task.task import Task, with_
 from mcp_a2a.protocol.times import iso
 
 T0, T1 = 1_800_000_000.0, 1_800_000_060.0

@@ -11,9 +11,10 @@ from mcp_a2a.protocol.model import Artifact, Delivery, Part, Role, TaskState, Ta
 from mcp_a2a.protocol.payload import LAST_SEQ
 from mcp_a2a.protocol.task import effects
 from mcp_a2a.protocol.task import events as e
+from mcp_a2a.protocol.task.error import ErrorDetail
 from mcp_a2a.protocol.task.events import Event
 from mcp_a2a.protocol.task.machine import WITHDRAWN, Change, apply, opened, refusal, withdrawal
-from mcp_a2a.protocol.task.task import ErrorDetail, Task, with_
+from mcp_a2a.protocol.task.task import Task, with_
 from mcp_a2a.protocol.times import iso
 from tests.protocol.task.samples import ERROR, T0, T1, a_task, artifact, chunk, message, opening, said
 
