@@ -5,6 +5,7 @@ Its `MCPServer` can be run on its own transports only; serving it on ours needs 
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -47,14 +48,14 @@ class Unclosed:
         pass
 
 
-class Messages(Unclosed):
+class Messages(Unclosed, ABC):
     """Messages of a client for the SDK, which reads them in either way; `__anext__` ends with StopAsyncIteration."""
 
     def __aiter__(self) -> Self:
         return self
 
-    async def __anext__(self) -> SessionMessage | Exception:
-        raise NotImplementedError
+    @abstractmethod
+    async def __anext__(self) -> SessionMessage | Exception: ...
 
     async def receive(self) -> SessionMessage | Exception:
         """The next message.

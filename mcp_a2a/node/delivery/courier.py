@@ -1,7 +1,9 @@
 """The carrier of messages to one kind of destination.
 
-    queue    Send DialWanted LookWanted ProbeWanted CheckWanted
-    courier  sent not_sent | route_opened unreachable | looked | route_closed answered | answered
+    queue    Send DialWanted
+    courier  sent not_sent answered | route_opened unreachable
+
+One courier alone looks at tasks (`HttpCourier.look`), and one probes routes and checks copies (`SealedCourier`).
 
 A courier knows payloads, keys, connections and signatures. It decides nothing: it reports, and the queue answers with
 the next event. It checks signatures before it reports: `Answered.signed` is the courier's word.
@@ -11,7 +13,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from mcp_a2a.node.delivery.model import Route, Send
+from mcp_a2a.node.delivery.model import Send
 from mcp_a2a.node.delivery.patience import Patience
 
 
@@ -30,12 +32,3 @@ class Courier(Protocol):
 
     def dial(self, destination: str) -> None:
         """Begin to open a route. Reports `route_opened` or `unreachable`, always one of them."""
-
-    def look(self, destination: str) -> None:
-        """Begin to look at the open task of a destination. Reports `looked`, always."""
-
-    def probe(self, destination: str, route: Route) -> None:
-        """Have the other end of a route give a sign of life. Reports `route_closed` if there is none."""
-
-    def check(self, destination: str, route: Route, tokens: tuple[bytes, ...]) -> None:
-        """Ask a relay what became of the copies that it keeps. Reports `answered` for each."""

@@ -120,19 +120,14 @@ class HttpCourier:
         self._close_if_idle(destination)
 
     def look(self, destination: str) -> None:
-        """Look at a task, when what is going on about it is over. One that was closed since then is not looked at."""
+        """Look at a task, when what is going on about it is over. Reports `looked`.
+
+        A task that was closed since then is not looked at.
+        """
         remote = self._tasks.get(destination)
         if remote is not None:
             remote.users += 1
             self.context.tasks.start_soon(self._look, remote)
-
-    def probe(self, destination: str, route: Route) -> None:
-        """Never asked for: a request has an end of its own."""
-        raise NotImplementedError(destination, route)
-
-    def check(self, destination: str, route: Route, tokens: tuple[bytes, ...]) -> None:
-        """Never asked for: only relays keep copies."""
-        raise NotImplementedError(destination, route, tokens)
 
     def attend(self, task_id: str) -> None:
         """Have a task looked at if its agent may have news of it, and forget it if there is nothing to do."""

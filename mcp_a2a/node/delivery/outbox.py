@@ -286,14 +286,14 @@ class Outbox(OutboxViews):
                 for message_id in chain.from_iterable(merged.values()):
                     self._forget(message_id)
                 self._queue.merged(event, merged, self._at())
-            case ProbeWanted(destination, route):
-                self._courier_to(destination).probe(destination, route)
+            case ProbeWanted(_, route):  # as the next one, of agents with a key alone (`patience`)
+                self._courier.probe(route)
             case CheckWanted(destination, route, tokens):
-                self._courier_to(destination).check(destination, route, tokens)
+                self._courier.check(destination, route, tokens)
             case DialWanted(destination):
                 self._dial(destination)
-            case LookWanted(destination):
-                self._courier_to(destination).look(destination)
+            case LookWanted(destination):  # as the next one, of agents at URLs alone
+                self.http.look(destination)
             case LookGivenUp(task_id, fault):
                 self.http.look_given_up(task_id, fault)
             case DestinationBlocked():

@@ -129,17 +129,12 @@ class SealedCourier:
         self.queue.unreachable(destination, attempts, self.at())
         self.reported()
 
-    def look(self, destination: str) -> None:
-        """Never asked for: an agent with a key reports by itself."""
-        raise NotImplementedError(destination)
-
-    def probe(self, destination: str, route: Route) -> None:
-        """Have the other end of a link give a sign of life."""
-        del destination
+    def probe(self, route: Route) -> None:
+        """Have the other end of a link give a sign of life. Reports `route_closed` if there is none."""
         self._links[route.id].probe(heartbeat.PROBE_SECONDS)
 
     def check(self, destination: str, route: Route, tokens: tuple[bytes, ...]) -> None:
-        """Ask a relay what became of the copies that it keeps."""
+        """Ask a relay what became of the copies that it keeps. Reports `answered` for each."""
         try:
             self._links[route.id].check(tokens)
         except LinkError as error:
